@@ -1,0 +1,55 @@
+"""`kwsmodel`: the program that works on models (train, evaluate)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+
+from kwsd import __version__
+from kwsd.errors import EX_USAGE, KwsdError
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with the documented exit code for usage errors."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        self.print_usage(sys.stderr)
+        self.exit(EX_USAGE, f"{self.prog}: error: {message}\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of all subcommands."""
+    # Imported here so that `kwsd` itself never pulls them in.
+    from kwsd.evaluate import command as evaluate_command
+    from kwsd.train import command as train_command
+
+    parser = _Parser(prog="kwsmodel", description="Train and judge wake-word models.")
+    parser.add_argument("--version", action="version", version=f"kwsmodel {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    subparsers = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=_Parser
+    )
+    train_command.add_parser(subparsers)
+    evaluate_command.add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; gives the exit code."""
+    args = build_parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except KwsdError as error:
+        if args.debug:
+            traceback.print_exc()
+        print(f"kwsmodel: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("kwsmodel: interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

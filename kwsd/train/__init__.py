@@ -1,0 +1,1 @@
+"""Training: from a phrase and folders of recordings to a model package."""
