@@ -1,18 +1,18 @@
 """Features: 16 kHz audio to level-normalised log-mel-like frames, one every 10 ms.
 
-Place in the chain: behind the detector branch of the front end, before the model. This file is the
-definition; training, the numpy path and a native core all follow it.
+Place in the chain: behind the detector branch of the front end, before the model. This file is
+the definition; training, the numpy path and a native core all follow it.
 
-1. Frames of 400 samples (25 ms), one every 160 (10 ms); frame ``i`` covers samples
-   ``160 i .. 160 i + 399``. Nothing is padded: the first frame is complete after 400 samples.
-2. Periodic Hann window, zero-padded to a 512-point real FFT, power spectrum divided by 400.
-3. 40 triangular bands with corners equally spaced on the HTK mel scale ``2595 log10(1 + f / 700)``
-   between 80 and 7600 Hz, peak gain 1 (librosa: ``filters.mel(htk=True, norm=None)``), plus a
-   floor of 1e-9 so that digital silence is finite.
-4. Compression and normalisation by per-channel energy normalisation (PCEN: Wang, Getreuer, Hughes,
-   Lyon, Saurous, "Trainable frontend for robust and far-field keyword spotting", ICASSP 2017,
-   eq. 1-2) with fixed constants: ``M += s (E - M)``, ``y = (E / (eps + M)^alpha + delta)^r``, then
-   ``0.5 y - 1.7`` to bring speech near -1..2. ``M`` starts at the first frame.
+1. Frames of 400 samples (25 ms), one every 160 (10 ms); frame ``i`` covers samples ``160 i ..
+160 i + 399``. Nothing is padded: the first frame is complete after 400 samples. 2. Periodic Hann
+window, zero-padded to a 512-point real FFT, power spectrum divided by 400. 3. 40 triangular
+bands with corners equally spaced on the HTK mel scale ``2595 log10(1 + f / 700)`` between 80 and
+7600 Hz, peak gain 1 (librosa: ``filters.mel(htk=True, norm=None)``), plus a floor of 1e-9 so
+that digital silence is finite. 4. Compression and normalisation by per-channel energy
+normalisation (PCEN: Wang, Getreuer, Hughes, Lyon, Saurous, "Trainable frontend for robust and
+far-field keyword spotting", ICASSP 2017, eq. 1-2) with fixed constants: ``M += s (E - M)``, ``y
+= (E / (eps + M)^alpha + delta)^r``, then ``0.5 y - 1.7`` to bring speech near -1..2. ``M``
+starts at the first frame.
 
 The stream computes frame by frame, so that its bits do not depend on how the audio was cut; the
 whole-signal form used in training computes many frames at once and agrees to float32 rounding.

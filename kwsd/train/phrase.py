@@ -1,7 +1,7 @@
 """What is said: is a phrase fit to be a wake word, what sounds like it, what else is said.
 
-Phonemes are those of the synthesizer's pronunciation dictionary (package hibari-tts), one symbol a
-phone; stress marks and spaces are not phones.
+Phonemes are those of the synthesizer's pronunciation dictionary (package hibari-tts), one symbol
+a phone; stress marks and spaces are not phones.
 """
 
 from __future__ import annotations

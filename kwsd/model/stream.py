@@ -1,0 +1,92 @@
+"""Streaming use of a model: feature frames in, one score for each step out; holds the state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kwsd.dsp.features import BANDS, HOP_SAMPLES
+from kwsd.model.package import ModelPackage, TensorSpec
+from kwsd.runtime.base import Session
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Score:
+    """The model's answer for one step."""
+
+    end_sample: int
+    """Stream position just behind the newest sample that it has heard."""
+
+    value: float
+    """Probability of the word, 0 to 1, not smoothed."""
+
+
+def quantise(real: FloatArray, spec: TensorSpec) -> NDArray[np.generic]:
+    """Real values to the stored type of a tensor: round half to even, saturate."""
+    limits = np.iinfo(spec.dtype)
+    stored = np.rint(real / np.float32(spec.scale)) + spec.zero_point
+    return np.asarray(np.clip(stored, limits.min, limits.max), dtype=spec.dtype)
+
+
+class StreamingModel:
+    """One stream through one model.
+
+    Parameters
+    ----------
+    package : ModelPackage
+        Tensors and state pairs.
+    session : Session
+        The loaded network; may be shared by streams, since the state lives here.
+    """
+
+    def __init__(self, package: ModelPackage, session: Session) -> None:
+        self._package, self._session = package, session
+        self._input = package.tensor(package.feature_input)
+        self._score = package.tensor(package.score_output)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was heard: every state back to real zero."""
+        self._held = np.zeros((0, BANDS), np.float32)
+        self._state = {
+            pair.input: np.full(spec.shape, spec.zero_point, spec.dtype)
+            for pair in self._package.states
+            for spec in (self._package.tensor(pair.input),)
+        }
+
+    def process(self, frames: FloatArray, end_sample: int) -> list[Score]:
+        """Run the steps that new frames complete.
+
+        Parameters
+        ----------
+        frames : ndarray, float32 [frames, BANDS]
+            New feature frames, any number.
+        end_sample : int
+            Stream position just behind the last sample of the last frame.
+
+        Returns
+        -------
+        list of Score
+            One a step, oldest first.
+        """
+        step = self._package.frames_per_step
+        held = np.concatenate([self._held, frames])
+        scores = []
+        for start in range(0, len(held) - step + 1, step):
+            value = self._step(held[start : start + step])
+            behind = len(held) - (start + step)
+            scores.append(Score(end_sample - behind * HOP_SAMPLES, value))
+        self._held = held[len(held) // step * step :].copy()
+        return scores
+
+    def _step(self, frames: FloatArray) -> float:
+        stored = quantise(frames, self._input).reshape(self._input.shape)
+        outputs = self._session.step({self._input.name: stored, **self._state})
+        # Only a whole step counts: whatever fails before this line leaves the state as it was.
+        self._state = {pair.input: outputs[pair.output] for pair in self._package.states}
+        value = float(outputs[self._score.name].reshape(-1)[0])
+        return (value - self._score.zero_point) * self._score.scale

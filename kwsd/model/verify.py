@@ -1,0 +1,66 @@
+"""Proof of a runtime: it must reproduce the steps that are recorded in a package."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kwsd.errors import ModelError
+from kwsd.model.package import ModelPackage
+from kwsd.runtime.base import Session
+
+
+def load_vectors(package: ModelPackage) -> dict[str, NDArray[Any]]:
+    """Recorded steps by tensor name, each ``[steps, *shape]``.
+
+    Raises
+    ------
+    ModelError
+        The file cannot be read or does not hold every tensor of the package.
+    """
+    file = package.path / package.vectors.file
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{file} cannot be read: {error}; install the package again") from None
+    for spec in (*package.inputs, *package.outputs):
+        want = (package.vectors.steps, *spec.shape)
+        got = arrays.get(spec.name)
+        if got is None or got.shape != want or got.dtype != np.dtype(spec.dtype):
+            found = "missing" if got is None else f"{got.dtype} {list(got.shape)}"
+            raise ModelError(f"{file}: {spec.name} is {found}, expected {spec.dtype} {list(want)}")
+    return arrays
+
+
+def verify(package: ModelPackage, session: Session) -> int:
+    """Run every recorded step by itself and compare all outputs.
+
+    Returns
+    -------
+    int
+        Largest difference in stored units.
+
+    Raises
+    ------
+    ModelError
+        An output differs by more than the package's tolerance.
+    """
+    arrays = load_vectors(package)
+    worst = 0
+    for step in range(package.vectors.steps):
+        inputs = {spec.name: arrays[spec.name][step] for spec in package.inputs}
+        outputs = session.step(inputs)
+        for spec in package.outputs:
+            expected = arrays[spec.name][step].astype(np.int64)
+            difference = int(np.max(np.abs(outputs[spec.name].astype(np.int64) - expected)))
+            worst = max(worst, difference)
+            if difference > package.vectors.tolerance:
+                raise ModelError(
+                    f"model {package.name}: step {step} gives {spec.name} off by {difference}, "
+                    f"allowed {package.vectors.tolerance}: this runtime does not compute the model"
+                )
+    return worst

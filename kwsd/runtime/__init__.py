@@ -1,0 +1,1 @@
+"""Inference runtimes: what is there, and a loaded model that makes one step."""

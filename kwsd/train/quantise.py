@@ -1,0 +1,121 @@
+"""Post-training quantisation: ranges of every activation from real features, int8 everywhere.
+
+Activations are asymmetric int8 per tensor, weights symmetric int8 per output channel, biases
+int32 (the TensorFlow Lite 8-bit specification). A state and the activation that it stores share
+one scale and zero point by construction, so that states go round without re-scaling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kwsd.train.layers import FloatNet, forward
+
+FloatArray = NDArray[np.float32]
+
+PERCENTILE = 99.99
+"""Share of the values that a range keeps; the rest saturates. 100 would be plain min and max."""
+
+PROBABILITY_SCALE = 1.0 / 256.0
+PROBABILITY_ZERO = -128
+
+
+@dataclass(frozen=True)
+class Affine:
+    """``real = scale * (stored - zero_point)``."""
+
+    scale: float
+    """Step, > 0."""
+
+    zero_point: int
+    """Stored value of real zero, -128..127."""
+
+    def quantise(self, real: FloatArray) -> NDArray[np.int8]:
+        """Real to int8, round half to even, saturating."""
+        stored = np.rint(real / self.scale) + self.zero_point
+        return np.asarray(np.clip(stored, -128, 127), dtype=np.int8)
+
+
+def affine(low: float, high: float) -> Affine:
+    """Affine map of a range, widened to hold zero exactly."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = float(np.float32(max((high - low) / 255.0, 1e-8)))
+    return Affine(scale, int(np.clip(round(-128.0 - low / scale), -128, 127)))
+
+
+def calibrate(
+    net: FloatNet, signals: Iterable[FloatArray], percentile: float = PERCENTILE
+) -> dict[str, Affine]:
+    """Ranges of every activation.
+
+    Parameters
+    ----------
+    net : FloatNet
+        The network.
+    signals : iterable of ndarray, float32 [frames, bands]
+        Feature streams like those that the model will see.
+    percentile : float
+        Each signal's extreme is this percentile; the widest over all signals counts.
+
+    Returns
+    -------
+    dict of Affine
+        By activation name as in `forward`, and ``prob``.
+    """
+    low: dict[str, float] = {}
+    high: dict[str, float] = {}
+    for signal in signals:
+        for name, values in forward(net, signal).items():
+            bottom, top = np.percentile(values, [100.0 - percentile, percentile])
+            low[name] = min(low.get(name, 0.0), float(bottom))
+            high[name] = max(high.get(name, 0.0), float(top))
+    if not low:
+        raise ValueError("calibration needs at least one signal")
+    ranges = {name: affine(low[name], high[name]) for name in low}
+    ranges["prob"] = Affine(PROBABILITY_SCALE, PROBABILITY_ZERO)
+    return ranges
+
+
+@dataclass(frozen=True)
+class IntWeights:
+    """Weights of one layer as they are stored."""
+
+    values: NDArray[np.int8]
+    """int8, in the layout of the operator."""
+
+    scale: NDArray[np.float32]
+    """float32 [channels] or [1]."""
+
+    bias: NDArray[np.int32]
+    """int32 [channels]."""
+
+    bias_scale: NDArray[np.float32]
+    """float32, input scale times weight scale."""
+
+    axis: int
+    """Dimension of the output channels."""
+
+
+def quantise_weights(
+    weights: FloatArray, bias: FloatArray, source: Affine, axis: int, per_channel: bool = True
+) -> IntWeights:
+    """Symmetric int8 weights and the int32 bias that goes with them."""
+    other = tuple(i for i in range(weights.ndim) if i != axis)
+    top = np.abs(weights).max(axis=other if per_channel else None)
+    scale = (np.maximum(np.atleast_1d(top), 1e-9) / 127.0).astype(np.float32)
+    shape = [1] * weights.ndim
+    if per_channel:
+        shape[axis] = -1
+    values = np.clip(np.rint(weights / scale.reshape(shape)), -127, 127).astype(np.int8)
+    bias_scale = scale.astype(np.float64) * source.scale
+    return IntWeights(
+        values,
+        scale,
+        np.rint(bias / bias_scale).astype(np.int32),
+        bias_scale.astype(np.float32),
+        axis,
+    )

@@ -1,0 +1,77 @@
+"""Simulated rooms for training: impulse responses of shoe boxes by the image method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kwsd.dsp.features import SAMPLE_RATE_HZ
+from kwsd.errors import RuntimeUnavailable
+
+FloatArray = NDArray[np.float32]
+
+RT60_RANGE_S = (0.15, 0.7)
+LONGEST_S = 0.7
+MAX_ORDER = 20
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a microphone gets from a talker and from the device's own loudspeaker."""
+
+    talker: FloatArray
+    """float32 [samples], starts at the direct sound, unit energy."""
+
+    loudspeaker: FloatArray
+    """float32 [samples], path from the loudspeaker beside the microphone, unit energy."""
+
+
+def _unit(response: NDArray[np.float64], keep_delay: bool) -> FloatArray:
+    start = 0 if keep_delay else int(np.argmax(np.abs(response)))
+    cut = response[start : start + int(LONGEST_S * SAMPLE_RATE_HZ)]
+    return np.asarray(cut / np.sqrt(np.sum(cut**2)), dtype=np.float32)
+
+
+def simulate_rooms(count: int, rng: np.random.Generator) -> list[Room]:
+    """Draw rooms of 2.5-7 m with RT60 0.15-0.7 s, a device and a talker 0.3-4 m away.
+
+    Raises
+    ------
+    RuntimeUnavailable
+        pyroomacoustics is not installed.
+    """
+    try:
+        import pyroomacoustics
+    except ImportError:
+        raise RuntimeUnavailable(
+            "room simulation needs the package 'pyroomacoustics': pip install 'kwsd[train]'"
+        ) from None
+    rooms: list[Room] = []
+    while len(rooms) < count:
+        size_m = rng.uniform([2.5, 2.5, 2.3], [7.0, 6.0, 3.3])
+        rt60_s = float(rng.uniform(*RT60_RANGE_S))
+        microphone_m = rng.uniform([0.3, 0.3, 0.6], size_m - 0.3)
+        talker_m = microphone_m + rng.normal(0.0, 1.0, 3) * [1.4, 1.4, 0.3]
+        speaker_m = microphone_m + rng.normal(0.0, 0.08, 3)
+        try:
+            absorption, order = pyroomacoustics.inverse_sabine(rt60_s, size_m)
+        except ValueError:
+            continue
+        places = np.stack([talker_m, speaker_m])
+        if np.any(places < 0.2) or np.any(places > size_m - 0.2):
+            continue
+        box = pyroomacoustics.ShoeBox(
+            size_m,
+            fs=SAMPLE_RATE_HZ,
+            materials=pyroomacoustics.Material(absorption),
+            max_order=min(order, MAX_ORDER),
+        )
+        box.add_source(talker_m)
+        box.add_source(speaker_m)
+        box.add_microphone(microphone_m)
+        box.compute_rir()
+        talker, speaker = (np.asarray(box.rir[0][i], np.float64) for i in range(2))
+        rooms.append(Room(_unit(talker, keep_delay=False), _unit(speaker, keep_delay=True)))
+    return rooms
