@@ -1,0 +1,1 @@
+"""Judging a model: recordings through the whole chain, misses against false accepts per hour."""

@@ -1,0 +1,184 @@
+"""`kwsmodel evaluate`: recordings in, misses against false accepts per hour out."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kwsd.assemble import keyword_of
+from kwsd.errors import UsageError
+from kwsd.evaluate.det import draw_det
+from kwsd.evaluate.judge import judge, plan
+from kwsd.evaluate.noise import NoisePool, usable_noise
+from kwsd.evaluate.recording import find_recordings
+from kwsd.evaluate.report import Report, text, write_json, write_scores
+from kwsd.evaluate.selection import select
+from kwsd.model.find import find_package
+from kwsd.model.package import load_package
+from kwsd.output_file import OutputFile
+from kwsd.plot import require_matplotlib
+
+if TYPE_CHECKING:
+    # A private name, so not needed at run time.
+    from argparse import _SubParsersAction
+
+DESCRIPTION = """\
+Runs every recording through the daemon's whole chain (front end with one microphone, features,
+int8 model, decision) and prints misses against false accepts per hour with 95 % intervals.
+A rate finer than one false accept in all hours of negatives is never claimed, only bounded.
+The first channel of a recording is used.
+"""
+
+EXAMPLE = """\
+example:
+  kwsmodel evaluate computer --index data/index.csv --split dev --negatives data/speech
+"""
+
+
+def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand to the program's parser."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="misses against false accepts per hour of a model",
+        description=DESCRIPTION,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("name", metavar="NAME", help="model package: a name or a folder")
+    parser.add_argument(
+        "--positives",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        default=[],
+        help="folders (or files) of recordings that hold the word once each",
+    )
+    parser.add_argument(
+        "--negatives",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        required=True,
+        help="folders (or files) of recordings without the word",
+    )
+    parser.add_argument(
+        "--index",
+        type=Path,
+        metavar="FILE",
+        help="CSV with path, label, speaker, split: restricts both kinds to what fits",
+    )
+    parser.add_argument("--label", help="label of the word in the index (default: the model's)")
+    parser.add_argument("--split", help="use only this split of the index, for example dev")
+    parser.add_argument(
+        "--noise",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="add noise from these recordings to positives and negatives",
+    )
+    parser.add_argument(
+        "--snr-db",
+        type=_ratio_db,
+        metavar="N",
+        help="ratio to that noise in dB, loudest 128 ms compared (default: 10)",
+    )
+    parser.add_argument("--scores", type=Path, metavar="OUT.csv", help="write every score")
+    parser.add_argument("--det", type=Path, metavar="OUT.png", help="write a DET plot")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
+    parser.add_argument("--seed", type=_whole(0), default=0, help="of noise (default: 0)")
+    parser.add_argument(
+        "--workers", type=_whole(1), default=1, metavar="N", help="processes (default: 1)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate; gives the exit code.
+
+    Raises
+    ------
+    KwsdError
+        Nothing is then written.
+    """
+    if args.snr_db is not None and not args.noise:
+        raise UsageError(f"--snr-db {args.snr_db:g} needs --noise DIR, the noise to add")
+    outputs = [path for path in (args.scores, args.det, args.json) if path is not None]
+    if len({path.resolve() for path in outputs}) < len(outputs):
+        raise UsageError("two of --scores, --det and --json name the same file")
+    if args.det is not None:
+        require_matplotlib()
+    package = load_package(find_package(args.name))
+    label = args.label or keyword_of(package)
+    selection = select(args.positives, args.negatives, args.index, label, args.split)
+    noise, condition = _noise(args)
+    with ExitStack() as stack:
+        # Opened before the work, so that a folder that cannot be written costs no hour.
+        places = {path: stack.enter_context(OutputFile(path)).partial for path in outputs}
+        jobs = plan(selection)
+        with _bar(sum(job.seconds for job in jobs[0])) as advance:
+            result = judge(
+                package,
+                selection,
+                noise,
+                seed=args.seed,
+                workers=args.workers,
+                advance=advance,
+                jobs=jobs,
+            )
+        report = Report(package, result, condition, args.seed)
+        if args.scores is not None:
+            write_scores(report, places[args.scores])
+        if args.det is not None:
+            draw_det(report, places[args.det])
+        if args.json is not None:
+            write_json(report, places[args.json])
+    sys.stdout.write(text(report))
+    return 0
+
+
+def _noise(args: argparse.Namespace) -> tuple[NoisePool | None, str]:
+    if not args.noise:
+        return None, "clean"
+    snr_db = 10.0 if args.snr_db is None else args.snr_db
+    paths = usable_noise(find_recordings(args.noise))
+    return NoisePool(paths, snr_db), f"noise at {snr_db:g} dB ({len(paths)} recordings)"
+
+
+@contextmanager
+def _bar(total_s: float) -> Iterator[Callable[[float], None]]:
+    """Progress on a terminal's standard error, in seconds of recordings heard."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), transient=True, disable=not terminal) as bar:
+        task = bar.add_task("listening", total=total_s)
+        yield lambda seconds: bar.advance(task, seconds)
+
+
+def _whole(lowest: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            number = lowest - 1
+        if number < lowest:
+            raise argparse.ArgumentTypeError(f"{value!r}: must be a whole number from {lowest} on")
+        return number
+
+    return parse
+
+
+def _ratio_db(value: str) -> float:
+    try:
+        ratio = float(value)
+    except ValueError:
+        ratio = math.nan
+    if not -60.0 <= ratio <= 100.0:
+        raise argparse.ArgumentTypeError(f"{value!r}: must be a ratio from -60 to 100 dB")
+    return ratio

@@ -1,0 +1,296 @@
+"""Judge: every recording of a selection through the chain, on one or more processes.
+
+What a job gives depends on the selection, the seed and the job's number alone, so neither the
+number of workers nor the order in which they finish changes a figure.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from kwsd.errors import AudioError, RuntimeUnavailable
+from kwsd.evaluate.curve import peak_after, peaks
+from kwsd.evaluate.noise import NoisePool
+from kwsd.evaluate.recording import Part, parts_of
+from kwsd.evaluate.result import Heard, Peak, Result
+from kwsd.evaluate.scoring import Scorer, Track, detections, sensitivity_config
+from kwsd.evaluate.selection import Positive, Selection
+from kwsd.evaluate.stage import stage_reel, stage_utterance, wind_reels
+from kwsd.model.package import ModelPackage, load_package
+
+MIN_POSITIVES = 5
+MIN_NEGATIVES_S = 60.0
+_POSITIVES_A_JOB = 8
+_POSITIVE, _NEGATIVE = 0, 1
+
+Advance = Callable[[float], None]
+
+
+class Job(NamedTuple):
+    """Work for one process: some positives or one reel of negatives."""
+
+    kind: int
+    """Positives or negatives."""
+
+    number: int
+    """Position of the first item; with the seed it determines every random choice."""
+
+    parts: list[Part]
+    """Recordings."""
+
+    speakers: list[str]
+    """Of the positives."""
+
+    @property
+    def seconds(self) -> float:
+        """Length of the recordings."""
+        return sum(part.seconds for part in self.parts)
+
+
+class Outcome(NamedTuple):
+    """What one job gives."""
+
+    heard: list[Heard]
+    peaks: list[Peak]
+    wakes: dict[str, int]
+    negative_s: float
+    skipped: list[str]
+
+
+class Bench:
+    """The tools of one process: an open model, its sensitivities, the noise."""
+
+    def __init__(self, scorer: Scorer, noise: NoisePool | None, seed: int) -> None:
+        self.scorer = scorer
+        self.noise = noise
+        self.seed = seed
+        package = scorer.package
+        self._decisions = {
+            name: sensitivity_config(scorer.config, package, name) for name in package.sensitivities
+        }
+
+    def run(self, job: Job) -> Outcome:
+        """Hear the recordings of a job."""
+        return self._positives(job) if job.kind == _POSITIVE else self._negatives(job)
+
+    def _positives(self, job: Job) -> Outcome:
+        heard: list[Heard] = []
+        skipped: list[str] = []
+        for offset, (part, speaker) in enumerate(zip(job.parts, job.speakers, strict=True)):
+            rng = np.random.default_rng([self.seed, _POSITIVE, job.number + offset])
+            try:
+                utterance = stage_utterance(part, self.noise, rng)
+            except AudioError as error:
+                skipped.append(str(error))
+                continue
+            track = self.scorer.score(utterance.pcm)
+            woke = frozenset(
+                name
+                for name, config in self._decisions.items()
+                if any(d.sample >= utterance.onset_sample for d in detections(track, config))
+            )
+            heard.append(
+                Heard(
+                    part.path,
+                    speaker,
+                    peak_after(track.end_samples, track.smoothed, utterance.onset_sample),
+                    _rise(track, utterance.onset_sample, utterance.end_sample),
+                    woke,
+                )
+            )
+        return Outcome(heard, [], {}, 0.0, skipped)
+
+    def _negatives(self, job: Job) -> Outcome:
+        rng = np.random.default_rng([self.seed, _NEGATIVE, job.number])
+        reel = stage_reel(job.parts, self.noise, rng)
+        if not reel.parts:
+            return Outcome([], [], {}, 0.0, list(reel.skipped))
+        track = self.scorer.score(reel.pcm)
+        found = [
+            Peak(part.path, round(time_s, 3), float(height))
+            for at, height in zip(*peaks(track.end_samples, track.smoothed), strict=True)
+            for part, time_s in (reel.place(int(at)),)
+        ]
+        wakes = {name: len(detections(track, c)) for name, c in self._decisions.items()}
+        return Outcome([], found, wakes, reel.seconds, list(reel.skipped))
+
+
+def _rise(track: Track, onset: int, end: int) -> tuple[tuple[int, float], ...]:
+    """Where the score reached a new height after the start of the word."""
+    inside = track.end_samples >= onset
+    samples, heights = track.end_samples[inside], track.smoothed[inside]
+    best = np.maximum.accumulate(np.concatenate([[0.0], heights]))
+    new = heights > best[:-1]
+    return tuple(
+        (int(sample) - end, float(height))
+        for sample, height in zip(samples[new], heights[new], strict=True)
+    )
+
+
+def plan(selection: Selection) -> tuple[list[Job], list[str]]:
+    """Jobs of a selection, and what cannot even be opened.
+
+    Raises
+    ------
+    AudioError
+        Too little that can be opened.
+    """
+    skipped: list[str] = []
+    positives: list[tuple[Part, Positive]] = []
+    for positive in selection.positives:
+        try:
+            first, *more = parts_of(positive.path)
+        except AudioError as error:
+            skipped.append(str(error))
+            continue
+        if more:
+            skipped.append(
+                f"{positive.path} is {first.seconds * (1 + len(more)):.0f} s long: "
+                "a positive holds the word once; cut it out"
+            )
+            continue
+        positives.append((first, positive))
+    negatives: list[Part] = []
+    for path in selection.negatives:
+        try:
+            negatives += parts_of(path)
+        except AudioError as error:
+            skipped.append(str(error))
+    check_enough(len(positives), sum(part.seconds for part in negatives))
+    jobs = []
+    for number in range(0, len(positives), _POSITIVES_A_JOB):
+        some = positives[number : number + _POSITIVES_A_JOB]
+        jobs.append(
+            Job(_POSITIVE, number, [part for part, _ in some], [p.speaker for _, p in some])
+        )
+    jobs += [Job(_NEGATIVE, i, reel, []) for i, reel in enumerate(wind_reels(negatives))]
+    return jobs, skipped
+
+
+def check_enough(positives: int, negatives_s: float) -> None:
+    """Refuse to judge by next to nothing (`AudioError`)."""
+    if positives < MIN_POSITIVES:
+        raise AudioError(
+            f"{positives} usable positives: at least {MIN_POSITIVES} are needed to say anything "
+            "about misses, 100 or more to say it well"
+        )
+    if negatives_s < MIN_NEGATIVES_S:
+        raise AudioError(
+            f"{negatives_s:.0f} s of usable negatives: at least {MIN_NEGATIVES_S:.0f} s are "
+            "needed, 10 hours or more to show one false accept in 10 hours"
+        )
+
+
+_bench: Bench | None = None
+
+
+def _start(package: Path, noise: NoisePool | None, seed: int) -> None:
+    global _bench
+    # Ctrl-C is the parent's to handle; it cancels what waits, and a job takes seconds.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _bench = Bench(Scorer(load_package(package)), noise, seed)
+
+
+def _work(job: Job) -> Outcome:
+    assert _bench is not None
+    return _bench.run(job)
+
+
+def _outcomes(
+    jobs: Sequence[Job], package: ModelPackage, noise: NoisePool | None, seed: int, workers: int
+) -> Iterator[Outcome]:
+    if workers == 1:
+        bench = Bench(Scorer(package), noise, seed)
+        try:
+            yield from map(bench.run, jobs)
+        finally:
+            bench.scorer.close()
+        return
+    # What is wrong with the model is said here, not by a broken pool.
+    Scorer(package).close()
+    started = (package.path, noise, seed)
+    with ProcessPoolExecutor(workers, initializer=_start, initargs=started) as pool:
+        try:
+            yield from pool.map(_work, jobs)
+        except BrokenProcessPool:
+            raise RuntimeUnavailable(
+                f"one of {workers} processes ended early, perhaps for want of memory: "
+                "use fewer --workers"
+            ) from None
+        except BaseException:
+            # Ctrl-C must not wait for reels that nobody will read.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def judge(
+    package: ModelPackage,
+    selection: Selection,
+    noise: NoisePool | None = None,
+    *,
+    seed: int = 0,
+    workers: int = 1,
+    advance: Advance = lambda seconds: None,
+    jobs: tuple[list[Job], list[str]] | None = None,
+) -> Result:
+    """Hear a selection.
+
+    Parameters
+    ----------
+    package : ModelPackage
+        The model.
+    selection : Selection
+        Positives and negatives.
+    noise : NoisePool, optional
+        Added to both.
+    seed : int
+        Of every random choice.
+    workers : int
+        Processes.
+    advance : function
+        Called with the seconds of recordings that are done.
+    jobs : tuple, optional
+        From `plan`, where the caller has made it already.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    AudioError
+        Too little can be used.
+    ModelError, RuntimeUnavailable
+        The model cannot run.
+    """
+    work, skipped = plan(selection) if jobs is None else jobs
+    return gather(work, _outcomes(work, package, noise, seed, workers), skipped, advance)
+
+
+def gather(
+    jobs: Sequence[Job], outcomes: Iterable[Outcome], skipped: Sequence[str], advance: Advance
+) -> Result:
+    """Put the outcomes of all jobs, in their order, together."""
+    heard: list[Heard] = []
+    found: list[Peak] = []
+    wakes: dict[str, int] = {}
+    left_out = list(skipped)
+    seconds = 0.0
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        heard += outcome.heard
+        found += outcome.peaks
+        seconds += outcome.negative_s
+        left_out += outcome.skipped
+        for name, count in outcome.wakes.items():
+            wakes[name] = wakes.get(name, 0) + count
+        advance(job.seconds)
+    check_enough(len(heard), seconds)
+    found.sort(key=lambda peak: -peak.score)
+    return Result(tuple(heard), tuple(found), wakes, seconds / 3600, tuple(left_out))

@@ -1,0 +1,156 @@
+"""Recordings of an evaluation: finding them, reading them, and where in them somebody speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from kwsd.block import SAMPLE_RATE_HZ, FloatArray
+from kwsd.errors import AudioError, KwsdError, MissingFileError
+from kwsd.source.condition import check_rate
+from kwsd.source.file import check_container
+
+SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au"})
+
+SILENT_DBFS = -65.0
+"""A recording whose loudest 10 ms are below this holds nothing to hear."""
+
+SHORTEST_S = 0.1
+PART_S = 600
+"""Longer recordings are read in parts of this length, so that memory stays bounded."""
+
+HOP_SAMPLES = SAMPLE_RATE_HZ // 100
+SPEECH_RANGE_DB = 25.0
+ABOVE_FLOOR_DB = 6.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """A recording or a stretch of a long one."""
+
+    path: Path
+    """The file."""
+
+    start_s: float
+    """Where the stretch begins."""
+
+    seconds: float
+    """How long it is."""
+
+
+def find_recordings(paths: Iterable[Path]) -> list[Path]:
+    """Audio files below folders, sorted; a path may also name one file.
+
+    Raises
+    ------
+    MissingFileError
+        A path is not there, or a folder holds no audio.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.is_file():
+            found[path] = None
+            continue
+        if not path.is_dir():
+            raise MissingFileError(f"{path}: no such file or folder")
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        if not inside:
+            raise MissingFileError(
+                f"{path}: no recording in it; {', '.join(sorted(SUFFIXES))} are looked for"
+            )
+        found.update(dict.fromkeys(inside))
+    return list(found)
+
+
+def parts_of(path: Path, longest_s: float = PART_S) -> list[Part]:
+    """A recording cut into stretches of equal length, from its header alone.
+
+    Raises
+    ------
+    AudioError
+        It cannot be read.
+    """
+    try:
+        check_container(path)
+        info = soundfile.info(path)
+        check_rate(info.samplerate, str(path))
+    except KwsdError:
+        raise
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(f"{path} cannot be read: {error}") from None
+    seconds = info.frames / info.samplerate
+    if seconds < SHORTEST_S:
+        raise AudioError(f"{path} is {seconds:.2f} s long; at least {SHORTEST_S} s are needed")
+    count = max(1, int(np.ceil(seconds / longest_s)))
+    return [Part(path, i * seconds / count, seconds / count) for i in range(count)]
+
+
+def read_part(part: Part) -> FloatArray:
+    """First channel of a part at 16 kHz.
+
+    Returns
+    -------
+    ndarray, float32 [samples]
+        Full scale 1.0; what is no number is silence.
+
+    Raises
+    ------
+    AudioError
+        It cannot be decoded or is silent.
+    """
+    try:
+        with soundfile.SoundFile(part.path) as file:
+            rate_hz = file.samplerate
+            start, end = (
+                round(time_s * rate_hz) for time_s in (part.start_s, part.start_s + part.seconds)
+            )
+            if start > 0:
+                file.seek(start)
+            audio = file.read(end - start, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(f"{part.path} cannot be decoded: {error}") from None
+    pcm = np.nan_to_num(audio[:, 0], nan=0.0, posinf=0.0, neginf=0.0)
+    if rate_hz != SAMPLE_RATE_HZ:
+        pcm = soxr.resample(pcm, rate_hz, SAMPLE_RATE_HZ)
+    if len(pcm) < SHORTEST_S * SAMPLE_RATE_HZ:
+        raise AudioError(f"{part.path} ends after {len(pcm) / SAMPLE_RATE_HZ:.2f} s")
+    if levels_dbfs(pcm).max() < SILENT_DBFS:
+        raise AudioError(f"{part.path} is silent: nothing in it is above {SILENT_DBFS:g} dBFS")
+    return np.asarray(pcm, dtype=np.float32)
+
+
+def levels_dbfs(pcm: FloatArray) -> FloatArray:
+    """RMS of every 10 ms, float32 [samples // 160], digital silence at -120."""
+    hops = pcm[: len(pcm) // HOP_SAMPLES * HOP_SAMPLES].reshape(-1, HOP_SAMPLES)
+    power = np.square(hops.astype(np.float64)).mean(axis=1)
+    return np.asarray(10.0 * np.log10(power + 1e-12), dtype=np.float32)
+
+
+def floor_dbfs(pcm: FloatArray) -> float:
+    """Level of the quietest tenth of a recording: what the room sounds like between words."""
+    return float(np.percentile(levels_dbfs(pcm), 10))
+
+
+def speech_bounds(pcm: FloatArray) -> tuple[int, int]:
+    """Start and end of what is spoken in a clip of one utterance, by energy.
+
+    The levels of 10 ms, averaged over 30 ms, are compared with a limit 25 dB below the loudest, or
+    6 dB above the room's level where that is higher. Reverberation counts as speech, and a weak
+    last consonant may not: the estimate is good to some 50 ms.
+
+    Returns
+    -------
+    tuple of int
+        First sample and the one behind the last.
+    """
+    level = levels_dbfs(pcm)
+    smooth = np.convolve(np.pad(level, 1, mode="edge"), np.full(3, 1 / 3), "valid")
+    top = float(smooth.max())
+    limit = max(top - SPEECH_RANGE_DB, min(floor_dbfs(pcm) + ABOVE_FLOOR_DB, top - 3.0))
+    loud = np.flatnonzero(smooth >= limit)
+    return int(loud[0]) * HOP_SAMPLES, (int(loud[-1]) + 1) * HOP_SAMPLES

@@ -1,0 +1,210 @@
+"""Scoring: one stream of audio through the daemon's own chain, every step's score kept.
+
+The chain is put together from the same parts as in the daemon, with one microphone and no
+reference: front end, features, int8 model, decision. Only the voice branch of the front end, which
+the detector does not hear, is switched off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kwsd.assemble import decision_config, keyword_of
+from kwsd.block import Block, FloatArray
+from kwsd.chain import Chain, Keyword, ScoreStream
+from kwsd.config import Config
+from kwsd.config_schema import (
+    AudioSettings,
+    BusSettings,
+    FrontEndSettings,
+    LogSettings,
+    RuntimeSettings,
+    WakeSettings,
+)
+from kwsd.decision import Decision, DecisionConfig, Detection
+from kwsd.dsp.frontend import FrontEnd, FrontEndConfig
+from kwsd.event import ModelIdentity
+from kwsd.model.package import ModelPackage
+from kwsd.model.stream import StreamingModel
+from kwsd.runtime.base import Session
+from kwsd.runtime.select import open_session
+
+FEED_SAMPLES = 16_000
+
+
+@dataclass(frozen=True)
+class Track:
+    """Scores of one stream, one entry a model step."""
+
+    end_samples: NDArray[np.int64]
+    """Stream position behind the audio of each step."""
+
+    smoothed: NDArray[np.float64]
+    """What the decision compares with its threshold."""
+
+    levels_dbfs: NDArray[np.float32]
+    """What it compares with its level gate."""
+
+
+class _Recorder(Decision):
+    """A decision that writes down what it is given."""
+
+    def __init__(self, config: DecisionConfig) -> None:
+        super().__init__(config)
+        self.steps: list[tuple[int, float, float]] = []
+
+    def push(
+        self,
+        end_sample: int,
+        score: float,
+        level_dbfs: float,
+        *,
+        said_by_loudspeaker: bool = False,
+    ) -> Detection | None:
+        found = super().push(end_sample, score, level_dbfs, said_by_loudspeaker=said_by_loudspeaker)
+        self.steps.append((end_sample, self.smoothed, level_dbfs))
+        return found
+
+
+class Scorer:
+    """A model package, opened once, that scores any number of streams one after the other.
+
+    Parameters
+    ----------
+    package : ModelPackage
+        The model.
+    session : Session, optional
+        A loaded network to use instead of opening one; the caller closes it.
+    config : Config, optional
+        Settings of the daemon; None takes the defaults, whatever this machine has installed.
+
+    Raises
+    ------
+    ModelError, RuntimeUnavailable
+        The package cannot run here.
+    """
+
+    def __init__(
+        self,
+        package: ModelPackage,
+        session: Session | None = None,
+        config: Config | None = None,
+    ) -> None:
+        self.package = package
+        self.config = default_config() if config is None else config
+        self._owned = session is None
+        if session is None:
+            session, _ = open_session(package, self.config.runtime.order)
+        self._session = session
+
+    def close(self) -> None:
+        """Release the runtime if it was opened here."""
+        if self._owned:
+            self._session.close()
+
+    def score(self, pcm: FloatArray) -> Track:
+        """Scores of a stream that begins with its first sample.
+
+        Parameters
+        ----------
+        pcm : ndarray, float32 [samples]
+            One microphone at 16 kHz, full scale 1.0.
+
+        Returns
+        -------
+        Track
+        """
+        stream = StreamingModel(self.package, self._session)
+        return run_chain(pcm, stream, decision_config(self.config, self.package), self.config)
+
+
+def run_chain(
+    pcm: FloatArray, stream: ScoreStream, decision: DecisionConfig, config: Config
+) -> Track:
+    """A stream through front end, features, the given model and decision."""
+    settings = FrontEndConfig(**{**asdict(config.frontend), "voice_branch": False})
+    recorder = _Recorder(decision)
+    keyword = Keyword(ModelIdentity("", "", "", ""), stream, recorder)
+    chain = Chain(FrontEnd(settings, microphones=1, has_reference=False), [keyword])
+    for start in range(0, len(pcm), FEED_SAMPLES):
+        piece = np.ascontiguousarray(pcm[None, start : start + FEED_SAMPLES], np.float32)
+        chain.process(Block(start, piece, None))
+    chain.flush()
+    return track_of(recorder.steps)
+
+
+def track_of(steps: list[tuple[int, float, float]]) -> Track:
+    """A track of (end sample, smoothed score, level)."""
+    return Track(
+        np.array([step[0] for step in steps], np.int64),
+        np.array([step[1] for step in steps], np.float64),
+        np.array([step[2] for step in steps], np.float32),
+    )
+
+
+def score_stream(package: ModelPackage, pcm: FloatArray, session: Session | None = None) -> Track:
+    """Scores of one stream; use `Scorer` for many."""
+    scorer = Scorer(package, session)
+    try:
+        return scorer.score(pcm)
+    finally:
+        scorer.close()
+
+
+def detections(track: Track, config: DecisionConfig) -> list[Detection]:
+    """What the daemon's decision makes of a track under other thresholds.
+
+    Parameters
+    ----------
+    track : Track
+        From `Scorer.score`.
+    config : DecisionConfig
+        Its `smoothing_steps` are taken as done.
+
+    Returns
+    -------
+    list of Detection
+        In stream order.
+    """
+    if len(track.smoothed) == 0 or track.smoothed.max() < config.threshold:
+        return []
+    decision = Decision(replace(config, smoothing_steps=1))
+    found = []
+    for end, smoothed, level in zip(
+        track.end_samples.tolist(),
+        track.smoothed.tolist(),
+        track.levels_dbfs.tolist(),
+        strict=True,
+    ):
+        detection = decision.push(end, smoothed, level)
+        if detection is not None:
+            found.append(detection)
+    return found
+
+
+def default_config() -> Config:
+    """The daemon's configuration with every key at its default."""
+    return Config(
+        AudioSettings(),
+        FrontEndSettings(),
+        WakeSettings(),
+        RuntimeSettings(),
+        BusSettings(),
+        LogSettings(),
+        keywords={},
+        settings={},
+    )
+
+
+def sensitivity_config(config: Config, package: ModelPackage, sensitivity: str) -> DecisionConfig:
+    """The decision of a package at one of its sensitivities."""
+    wake = replace(config.wake, sensitivity=sensitivity, threshold=None)
+    own = {
+        name: replace(settings, sensitivity=None, threshold=None)
+        for name, settings in config.keywords.items()
+        if name == keyword_of(package)
+    }
+    return decision_config(replace(config, wake=wake, keywords={**config.keywords, **own}), package)

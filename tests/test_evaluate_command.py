@@ -1,0 +1,167 @@
+"""`kwsmodel evaluate` on a real package that wakes on a tone: files in, table and files out."""
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from kwsd.errors import AudioError, KwsdError, MissingFileError, UsageError
+from kwsd.evaluate import command
+
+RATE = 16000
+TONE_HZ = 1000.0
+
+
+def sound(hz, seconds, seed):
+    """Room noise with 0.3 s of a tone at 0.8 s."""
+    rng = np.random.default_rng(seed)
+    time_s = np.arange(round(seconds * RATE)) / RATE
+    inside = (time_s >= 0.8) & (time_s < 1.1)
+    return 1e-3 * rng.standard_normal(len(time_s)) + np.where(
+        inside, 0.3 * np.sin(2 * np.pi * hz * time_s), 0.0
+    )
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """Six positives, one of them without the tone; 60 s of other tones; an index of all."""
+    folder = tmp_path_factory.mktemp("recordings")
+    rows = ["path,label,speaker,split"]
+    for number in range(6):
+        hz = 3000.0 if number == 3 else TONE_HZ
+        sf.write(folder / f"p{number}.wav", sound(hz, 2.0, number), RATE)
+        rows.append(f"p{number}.wav,tone,{'ab'[number % 2]},dev")
+    (folder / "other").mkdir()
+    for number in range(4):
+        name = f"other/n{number}.wav"
+        sf.write(folder / name, sound(2000.0 + 900 * number, 15.1, 10 + number), RATE)
+        rows.append(f"{name},hum,,dev")
+    (folder / "index.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def evaluate(*arguments):
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["evaluate", *map(str, arguments)])
+    return args.run(args)
+
+
+def test_an_evaluation_prints_and_writes_its_figures(recordings, tone_model, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    outputs = {key: tmp_path / f"out.{key}" for key in ("csv", "png", "json")}
+    code = evaluate(
+        tone_model,
+        "--index",
+        recordings / "index.csv",
+        "--split",
+        "dev",
+        "--negatives",
+        recordings / "other",
+        "--scores",
+        outputs["csv"],
+        "--det",
+        outputs["png"],
+        "--json",
+        outputs["json"],
+    )
+    said = capsys.readouterr()
+    assert code == 0
+    assert ": 6 positives, 0.02 h of negatives, clean" in said.out
+    assert "no false accept seen" in said.out
+    figures = json.loads(outputs["json"].read_text())
+    medium = figures["sensitivities"]["medium"]
+    assert (medium["misses"], medium["false_accepts"]) == (1, 0)
+    assert -320 < medium["latency_median_ms"] < 100
+    assert set(figures["speakers"]["groups"]) == {"a", "b"}
+    assert outputs["csv"].read_text().startswith("kind,path,time_s,speaker,score\n")
+    assert outputs["png"].read_bytes().startswith(b"\x89PNG")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.csv", "out.json", "out.png"]
+
+
+def test_workers_change_nothing(recordings, tone_model, capsys):
+    said = []
+    for workers in (1, 2):
+        evaluate(
+            tone_model,
+            "--positives",
+            recordings,
+            "--negatives",
+            recordings / "other",
+            "--index",
+            recordings / "index.csv",
+            "--workers",
+            workers,
+            "--noise",
+            recordings / "other",
+            "--snr-db",
+            10,
+        )
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    assert "noise at 10 dB (4 recordings)" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--positives", "{folder}", "--negatives", "{folder}/nowhere"], MissingFileError),
+        (["--negatives", "{folder}/other"], UsageError),
+        (["--positives", "{folder}", "--negatives", "{folder}/other", "--snr-db", "5"], UsageError),
+        (["--positives", "{folder}/p0.wav", "--negatives", "{folder}/other"], AudioError),
+        (
+            [
+                "--positives",
+                "{folder}",
+                "--negatives",
+                "{folder}/other",
+                "--json",
+                "{folder}/x",
+                "--scores",
+                "{folder}/x",
+            ],
+            UsageError,
+        ),
+        (
+            [
+                "--positives",
+                "{folder}",
+                "--negatives",
+                "{folder}/other",
+                "--json",
+                "{folder}/nowhere/x",
+            ],
+            KwsdError,
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_any_output(recordings, tone_model, arguments, error):
+    before = sorted(recordings.rglob("*"))
+    with pytest.raises(error):
+        evaluate(tone_model, *(a.format(folder=recordings) for a in arguments))
+    assert sorted(recordings.rglob("*")) == before
+
+
+@pytest.mark.parametrize("bad", [["--workers", "0"], ["--snr-db", "nan"], ["--seed", "x"]])
+def test_numbers_out_of_range_are_refused(recordings, tone_model, bad, capsys):
+    with pytest.raises(SystemExit):
+        evaluate(tone_model, "--negatives", recordings, *bad)
+    assert "must be" in capsys.readouterr().err
+
+
+def test_scores_are_those_of_a_replay(recording, tone_model, tmp_path, kwsd):
+    from kwsd.evaluate.scoring import score_stream
+    from kwsd.model.package import load_package
+
+    scores = tmp_path / "scores.csv"
+    assert kwsd("--replay", recording, "--scores", scores).returncode == 0
+    replayed = [line.split(",") for line in scores.read_text().splitlines()[1:]]
+    pcm, _ = sf.read(recording, dtype="float32")
+    track = score_stream(load_package(tone_model), pcm)
+    heard = [
+        (f"{end / RATE:.3f}", f"{score:.4f}")
+        for end, score in zip(track.end_samples, track.smoothed, strict=True)
+    ]
+    assert heard == [(time_s, score) for time_s, _, score in replayed]

@@ -1,0 +1,237 @@
+"""Judge: recordings of a known model's word and of other sounds, from file to figures."""
+
+import csv
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from kwsd.assemble import decision_config
+from kwsd.config_schema import KeywordSettings
+from kwsd.dsp.features import FRAME_SAMPLES, HOP_SAMPLES
+from kwsd.errors import AudioError
+from kwsd.evaluate.judge import Bench, gather, plan
+from kwsd.evaluate.report import Report, as_dict, text, write_json, write_scores
+from kwsd.evaluate.scoring import (
+    default_config,
+    detections,
+    run_chain,
+    sensitivity_config,
+    track_of,
+)
+from kwsd.evaluate.selection import Positive, Selection
+from kwsd.model.package import Sensitivity, Timing
+from kwsd.model.stream import Score
+
+RATE = 16000
+STEP = 320
+TONE_HZ = 1000.0
+
+
+class ToneScorer:
+    """Scores the share of a 1 kHz tone in the last 20 ms."""
+
+    def __init__(self):
+        self.config = default_config()
+        self.package = SimpleNamespace(
+            name="tone",
+            version="0.1.0",
+            labels=("tone",),
+            smoothing_steps=4,
+            sensitivities={
+                "low": Sensitivity(0.9, 0.1, 0.2),
+                "medium": Sensitivity(0.6, 0.5, 0.1),
+                "high": Sensitivity(0.3, 2.0, 0.05),
+            },
+            timing=Timing(40.0, 300.0),
+        )
+
+    def score(self, pcm):
+        frames = pcm[: len(pcm) // STEP * STEP].reshape(-1, STEP).astype(np.float64)
+        phase = np.exp(-2j * np.pi * TONE_HZ * np.arange(STEP) / RATE)
+        energy = (frames**2).sum(axis=1) + 1e-6
+        share = 2 * np.abs(frames @ phase) ** 2 / STEP / energy
+        smoothed = np.convolve(share, np.full(4, 0.25))[: len(share)]
+        level = 10 * np.log10(energy / STEP)
+        return track_of(
+            [
+                ((i + 1) * STEP, float(s), float(d))
+                for i, (s, d) in enumerate(zip(smoothed, level, strict=True))
+            ]
+        )
+
+
+def sound(tone, seconds=2.0, seed=0):
+    """Room noise with a stretch of tone and noise from 0.8 to 1.2 s; `tone` is its share."""
+    rng = np.random.default_rng(seed)
+    audio = 1e-3 * rng.standard_normal(round(seconds * RATE))
+    time_s = np.arange(len(audio)) / RATE
+    burst = np.sqrt(2 * tone) * np.sin(2 * np.pi * TONE_HZ * time_s)
+    burst += np.sqrt(1 - tone) * rng.standard_normal(len(audio))
+    return audio + np.where((time_s >= 0.8) & (time_s < 1.2), 0.1 * burst, 0.0)
+
+
+@pytest.fixture
+def selection(tmp_path):
+    """Ten positives of two speakers, of which three hold no tone; 70 s of negatives with one."""
+    positives, negatives = [], []
+    for number in range(10):
+        path = tmp_path / f"p{number}.wav"
+        sf.write(path, sound(0.0 if number in (2, 5, 7) else 0.95, seed=number), RATE)
+        positives.append(Positive(path, "anna" if number < 5 else "ben"))
+    for number in range(7):
+        path = tmp_path / f"n{number}.wav"
+        sf.write(path, sound(0.7 if number == 4 else 0.0, 10.0, seed=50 + number), RATE)
+        negatives.append(path)
+    sf.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
+    positives.append(Positive(tmp_path / "silent.wav", "anna"))
+    return Selection(tuple(positives), tuple(negatives))
+
+
+def judge(selection, seed=0):
+    bench = Bench(ToneScorer(), None, seed)
+    jobs, skipped = plan(selection)
+    return gather(jobs, map(bench.run, jobs), skipped, lambda seconds: None)
+
+
+@pytest.fixture
+def report(selection):
+    return Report(ToneScorer().package, judge(selection), "clean", 0)
+
+
+def test_misses_false_accepts_and_hours_are_those_put_in(report):
+    result = report.result
+    assert len(result.heard) == 10
+    assert result.hours == pytest.approx(70 / 3600)
+    point = result.curve.at(0.6)
+    assert (point.misses, point.false_accepts) == (3, 1)
+    assert result.point("medium", 0.6).misses == 3
+    assert result.wakes == {"low": 0, "medium": 1, "high": 1}
+    assert result.peaks[0].path.name == "n4.wav"
+    assert result.peaks[0].time_s == pytest.approx(1.0, abs=0.25)
+
+
+def test_latency_counts_from_the_end_of_the_sound(report):
+    latencies = report.result.latencies_ms(0.6)
+    assert len(latencies) == 7
+    # The score is there 80 ms after the start of a sound of 400 ms.
+    assert np.median(latencies) == pytest.approx(-340, abs=60)
+
+
+def test_the_report_says_what_the_hours_allow(report):
+    said = text(report)
+    assert "10 positives, 0.02 h of negatives, clean, seed 0" in said
+    assert "at most 1 FA/h  cannot be shown: needs 1 h of negatives" in said
+    assert "30.0 % [10.8-60.3] 3/10" in said
+    assert "0 seen in 0.02 h" in said
+    assert "ben" in said and "40.0 %" in said
+    assert "1 recordings left out" in said and "silent.wav is silent" in said
+    assert "n4.wav" in said
+
+
+def test_json_and_scores_hold_the_same_figures(report, tmp_path):
+    write_json(report, tmp_path / "r.json")
+    written = json.loads((tmp_path / "r.json").read_text())
+    assert written == json.loads(json.dumps(as_dict(report)))
+    assert written["sensitivities"]["medium"]["misses"] == 3
+    assert written["rates"][2] == {"asked_per_hour": 1.0, "resolvable": False}
+    assert written["speakers"]["groups"]["anna"]["positives"] == 5
+    write_scores(report, tmp_path / "s.csv")
+    with (tmp_path / "s.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sum(row["kind"] == "positive" for row in rows) == 10
+    assert [float(r["score"]) for r in rows if r["path"].endswith("p2.wav")][0] < 0.3
+
+
+def test_a_det_plot_is_drawn(report, tmp_path):
+    pytest.importorskip("matplotlib")
+    from kwsd.evaluate.det import draw_det
+
+    draw_det(report, tmp_path / "det.png")
+    assert (tmp_path / "det.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_seed_decides_alone(selection):
+    assert judge(selection) == judge(selection)
+    assert judge(selection, seed=1).heard[0].score != judge(selection).heard[0].score
+
+
+def test_jobs_give_the_same_in_any_order(selection):
+    jobs, _ = plan(selection)
+    forth, back = Bench(ToneScorer(), None, 0), Bench(ToneScorer(), None, 0)
+    assert [forth.run(j) for j in jobs] == [back.run(j) for j in reversed(jobs)][::-1]
+
+
+def test_too_few_recordings_are_refused(selection):
+    few = Selection(selection.positives[:3], selection.negatives)
+    with pytest.raises(AudioError, match="3 usable positives: at least 5"):
+        plan(few)
+    short = Selection(selection.positives, selection.negatives[:2])
+    with pytest.raises(AudioError, match="20 s of usable negatives"):
+        plan(short)
+    # Silent ones are found only when they are read.
+    silent = Selection((*selection.positives[:4], selection.positives[-1]), selection.negatives)
+    with pytest.raises(AudioError, match="4 usable positives"):
+        judge(silent)
+
+
+def test_a_positive_of_many_minutes_is_left_out(selection, tmp_path):
+    path = tmp_path / "long.wav"
+    sf.write(path, np.zeros(700 * 8000), 8000)
+    jobs, skipped = plan(Selection((*selection.positives, Positive(path, "")), selection.negatives))
+    assert sum(len(job.parts) for job in jobs if job.speakers) == 11
+    assert "a positive holds the word once" in skipped[0]
+
+
+class FrameScores:
+    """A model that scores the mean of the features, one step a frame."""
+
+    def process(self, frames, end_sample):
+        starts = end_sample - (len(frames) - 1 - np.arange(len(frames))) * HOP_SAMPLES
+        return [
+            Score(int(end), float(np.clip(frame.mean(), 0, 1)))
+            for end, frame in zip(starts, frames, strict=True)
+        ]
+
+    def reset(self):
+        pass
+
+
+def test_a_track_holds_every_step_of_the_chain():
+    scorer = ToneScorer()
+    decision = decision_config(scorer.config, scorer.package)
+    pcm = sound(1.0).astype(np.float32)
+    track = run_chain(pcm, FrameScores(), decision, scorer.config)
+    ends = np.arange(FRAME_SAMPLES, len(pcm) + 1, HOP_SAMPLES)
+    np.testing.assert_array_equal(track.end_samples, ends)
+    peak = track.end_samples[int(np.argmax(track.smoothed))]
+    assert 0.8 * RATE < peak < 1.3 * RATE
+    assert track.levels_dbfs.max() > -25 > -55 > track.levels_dbfs[:20].max()
+
+
+def test_detections_follow_threshold_level_gate_and_refractory():
+    scorer = ToneScorer()
+    track = scorer.score(np.concatenate([sound(0.95)] * 3).astype(np.float32))
+    config = sensitivity_config(scorer.config, scorer.package, "medium")
+    assert config.threshold == 0.6
+    found = detections(track, config)
+    assert len(found) == 3
+    assert found[0].sample == track.end_samples[int(np.argmax(track.smoothed >= 0.6))]
+    quiet = type(track)(track.end_samples, track.smoothed, track.levels_dbfs - 90)
+    assert detections(quiet, config) == []
+
+
+def test_a_sensitivity_is_not_changed_by_the_configuration():
+    scorer = ToneScorer()
+    own = {"tone": KeywordSettings(threshold=0.11)}
+    config = type(scorer.config)(
+        *(
+            getattr(scorer.config, name)
+            for name in ("audio", "frontend", "wake", "runtime", "bus", "log")
+        ),
+        keywords=own,
+        settings={},
+    )
+    assert sensitivity_config(config, scorer.package, "low").threshold == 0.9

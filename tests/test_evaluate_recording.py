@@ -1,0 +1,237 @@
+"""Recordings of an evaluation: what is read, left out, selected, staged and mixed."""
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from kwsd.errors import AudioError, MissingFileError, UsageError
+from kwsd.evaluate.noise import NoisePool, loudest_energy, noise_gain, usable_noise
+from kwsd.evaluate.recording import Part, find_recordings, parts_of, read_part, speech_bounds
+from kwsd.evaluate.selection import select
+from kwsd.evaluate.stage import FLOOR_DBFS, LEAD_S, stage_reel, stage_utterance, wind_reels
+
+RATE = 16000
+
+
+def word(before_s=0.5, word_s=0.6, after_s=0.4, rate=RATE, level=0.3, floor=1e-3, seed=0):
+    """Noise at `floor` with a louder stretch in it."""
+    rng = np.random.default_rng(seed)
+    parts = [floor, level, floor]
+    lengths = [round(s * rate) for s in (before_s, word_s, after_s)]
+    return np.concatenate([g * rng.standard_normal(n) for g, n in zip(parts, lengths, strict=True)])
+
+
+def write(path, audio, rate=RATE, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sf.write(path, audio, rate, **options)
+    return path
+
+
+def only_part(path):
+    (part,) = parts_of(path)
+    return part
+
+
+def test_recordings_are_found_below_folders_once(tmp_path):
+    first = write(tmp_path / "a" / "b" / "one.wav", word())
+    second = write(tmp_path / "a" / "two.FLAC", word(), format="FLAC")
+    (tmp_path / "a" / "notes.txt").write_text("no audio")
+    assert find_recordings([tmp_path / "a", first]) == [first, second]
+
+
+def test_a_missing_or_empty_folder_is_said(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MissingFileError, match="no recording in it"):
+        find_recordings([tmp_path / "empty"])
+    with pytest.raises(MissingFileError, match="no such file or folder"):
+        find_recordings([tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+def test_any_rate_becomes_16_khz_of_the_first_channel(tmp_path, rate):
+    audio = word(rate=rate)
+    path = write(tmp_path / "w.wav", np.stack([audio, -audio], 1), rate)
+    pcm = read_part(only_part(path))
+    assert pcm.dtype == np.float32
+    assert len(pcm) == pytest.approx(len(audio) * RATE / rate, abs=2)
+
+
+def test_long_recordings_come_in_parts_that_join(tmp_path):
+    audio = word(before_s=4.0)
+    path = write(tmp_path / "long.wav", audio, subtype="FLOAT")
+    parts = parts_of(path, longest_s=2.0)
+    assert len(parts) == 3
+    joined = np.concatenate([read_part(part) for part in parts])
+    np.testing.assert_array_equal(joined, audio.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: path.write_bytes(b""), "is empty"),
+        (lambda path: path.write_bytes(b"RIFF" + bytes(200)), "WAV|wav|read"),
+        (lambda path: sf.write(path, word()[:800], RATE), "0.05 s long"),
+    ],
+)
+def test_what_cannot_be_opened_is_named(tmp_path, make, reason):
+    path = tmp_path / "bad.wav"
+    make(path)
+    with pytest.raises(AudioError, match=reason) as error:
+        parts_of(path)
+    assert str(path) in str(error.value)
+
+
+def test_silence_is_left_out(tmp_path):
+    path = write(tmp_path / "silent.wav", np.zeros(RATE))
+    with pytest.raises(AudioError, match="is silent"):
+        read_part(only_part(path))
+
+
+def test_samples_that_are_no_numbers_are_silence(tmp_path):
+    audio = word()
+    audio[100:200] = np.nan
+    audio[200] = np.inf
+    pcm = read_part(only_part(write(tmp_path / "w.wav", audio, subtype="FLOAT")))
+    assert np.isfinite(pcm).all()
+
+
+@pytest.mark.parametrize("floor", [0.0, 1e-3, 0.02])
+def test_speech_is_found_by_energy(floor):
+    onset, end = speech_bounds(word(floor=floor).astype(np.float32))
+    assert onset / RATE == pytest.approx(0.5, abs=0.03)
+    assert end / RATE == pytest.approx(1.1, abs=0.03)
+
+
+def test_a_recording_that_is_speech_throughout_is_taken_whole():
+    pcm = np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
+    onset, end = speech_bounds(pcm)
+    assert 0 <= onset < end <= RATE
+
+
+def test_the_ratio_compares_the_loudest_stretches():
+    speech, noise = word(seed=1), word(level=0.05, floor=0.05, seed=2)
+    scaled = noise * noise_gain(speech, noise, 10.0)
+    ratio = loudest_energy(speech) / loudest_energy(scaled)
+    assert 10 * np.log10(ratio) == pytest.approx(10.0, abs=1e-6)
+    assert noise_gain(speech, np.zeros(100, np.float32), 10.0) == 0.0
+
+
+def test_noise_is_drawn_by_the_seed_and_goes_round(tmp_path):
+    pool = NoisePool([write(tmp_path / "n.wav", word())], 10.0)
+    draws = [pool.draw(5 * RATE, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    assert len(draws[0]) == 5 * RATE
+    np.testing.assert_array_equal(draws[0], draws[1])
+    assert not np.array_equal(draws[0], draws[2])
+
+
+def test_noise_without_sound_is_said(tmp_path):
+    pool = NoisePool([write(tmp_path / "silent.wav", np.zeros(RATE))], 10.0)
+    with pytest.raises(UsageError, match="no sound"):
+        pool.draw(RATE, np.random.default_rng(0))
+
+
+def test_noise_that_cannot_be_read_is_passed_over(tmp_path):
+    good = write(tmp_path / "n.wav", word())
+    bad = tmp_path / "bad.wav"
+    bad.write_bytes(b"nothing")
+    assert usable_noise([bad, good]) == [good]
+    with pytest.raises(AudioError, match="none of the 1 noise"):
+        usable_noise([bad])
+
+
+def test_an_utterance_has_room_around_it_and_no_digital_silence(tmp_path):
+    audio = word()
+    audio[:4000] = 0.0
+    path = write(tmp_path / "w.wav", audio)
+    staged = stage_utterance(only_part(path), None, np.random.default_rng(0))
+    assert staged.onset_sample / RATE == pytest.approx(LEAD_S + 0.5, abs=0.03)
+    assert staged.end_sample / RATE == pytest.approx(LEAD_S + 1.1, abs=0.03)
+    quiet = staged.pcm[RATE : RATE + 1600]
+    level = 10 * np.log10(np.mean(quiet.astype(np.float64) ** 2))
+    assert level == pytest.approx(FLOOR_DBFS, abs=4)
+
+
+def test_a_reel_counts_recordings_and_knows_where_they_are(tmp_path):
+    parts = [only_part(write(tmp_path / f"{i}.wav", word(seed=i))) for i in range(3)]
+    silent = only_part(write(tmp_path / "silent.wav", np.zeros(RATE)))
+    reel = stage_reel([parts[0], silent, *parts[1:]], None, np.random.default_rng(0))
+    assert reel.seconds == pytest.approx(4.5)
+    assert len(reel.skipped) == 1
+    part, time_s = reel.place(reel.starts[2] + RATE)
+    assert part == parts[2]
+    assert time_s == pytest.approx(1.0)
+    assert reel.place(0)[0] == parts[0]
+
+
+def test_noise_lies_under_a_whole_reel(tmp_path):
+    parts = [only_part(write(tmp_path / f"{i}.wav", word(seed=i))) for i in range(2)]
+    noise = NoisePool([write(tmp_path / "n.wav", word(level=0.2, floor=0.2))], 10.0)
+    clean = stage_reel(parts, None, np.random.default_rng(0))
+    noisy = stage_reel(parts, noise, np.random.default_rng(0))
+    assert len(clean.pcm) == len(noisy.pcm)
+    pause = slice(0, RATE)
+    assert np.std(noisy.pcm[pause]) > 10 * np.std(clean.pcm[pause])
+
+
+def test_reels_keep_the_order_and_close_when_they_are_long_enough():
+    parts = [Part(None, i, 40.0) for i in range(10)]
+    reels = wind_reels(parts, reel_s=100.0)
+    assert [len(reel) for reel in reels] == [3, 3, 3, 1]
+    assert [part for reel in reels for part in reel] == parts
+
+
+@pytest.fixture
+def collection(tmp_path):
+    """Two words in two splits, an index over them and one file that it does not list."""
+    rows = ["path,label,speaker,split"]
+    for label in ("alpha", "beta"):
+        for number, split in enumerate(("train", "train", "dev")):
+            name = f"{label}/{number}.wav"
+            write(tmp_path / name, word())
+            rows.append(f"{name},{label},s{number},{split}")
+    write(tmp_path / "alpha" / "unlisted.wav", word())
+    (tmp_path / "index.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+def names(paths):
+    return [f"{path.parent.name}/{path.name}" for path in paths]
+
+
+def test_an_index_chooses_label_split_and_speakers(collection):
+    chosen = select([], [collection], collection / "index.csv", "alpha", "dev")
+    assert names(p.path for p in chosen.positives) == ["alpha/2.wav"]
+    assert chosen.positives[0].speaker == "s2"
+    # Other splits stay out of the negatives, files that are not listed stay in.
+    assert names(chosen.negatives) == ["alpha/unlisted.wav", "beta/2.wav"]
+
+
+def test_folders_are_restricted_by_an_index(collection):
+    index = collection / "index.csv"
+    chosen = select([collection / "alpha"], [collection / "beta"], index, "alpha", "train")
+    assert names(p.path for p in chosen.positives) == [
+        "alpha/0.wav",
+        "alpha/1.wav",
+        "alpha/unlisted.wav",
+    ]
+    assert names(chosen.negatives) == ["beta/0.wav", "beta/1.wav"]
+
+
+def test_a_positive_is_never_a_negative_as_well(collection):
+    chosen = select([collection / "alpha"], [collection], None, "alpha", None)
+    assert len(chosen.positives) == 4
+    assert names(chosen.negatives) == ["beta/0.wav", "beta/1.wav", "beta/2.wav"]
+
+
+def test_selections_that_cannot_be_meant_are_refused(collection):
+    with pytest.raises(UsageError, match="no positives"):
+        select([], [collection], None, "alpha", None)
+    with pytest.raises(UsageError, match="--index"):
+        select([collection], [collection], None, "alpha", "dev")
+    with pytest.raises(MissingFileError, match="labels there: alpha, beta"):
+        select([], [collection], collection / "index.csv", "gamma", None)
+    with pytest.raises(MissingFileError, match="no such file"):
+        select([], [collection], collection / "nowhere.csv", "alpha", None)
+    (collection / "odd.csv").write_text("file,label\n")
+    with pytest.raises(AudioError, match="no column 'path'"):
+        select([], [collection], collection / "odd.csv", "alpha", None)
