@@ -49,6 +49,9 @@ class FrontEndConfig:
     noise_reduction: bool = True
     """Noise reduction on the voice branch."""
 
+    voice_branch: bool = True
+    """Compute the voice branch at all; without it `voice` repeats the detector branch."""
+
 
 @dataclass(frozen=True)
 class FrontEndFrame:
@@ -199,6 +202,8 @@ class FrontEnd:
                 residuals[i], echoes[i] = canceller.process(mics[i], self._spectra)
         used = self._choose(mics)
         self._meter.update(mics, aligned, residuals[used], used)
+        if not self.config.voice_branch:
+            return residuals[used], residuals[used], aligned
         voice = self._suppressor.process(
             residuals[used],
             echoes[used] if self.config.suppress_echo else np.zeros_like(reference),

@@ -1,0 +1,219 @@
+"""Chain: front end, features, models and decisions put together.
+
+One front end and one feature stream feed every model. The chain is pure: it reads no clock and no
+file, and the same blocks give the same events, however they are cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from kwsd.block import SAMPLE_RATE_HZ, Block, FloatArray
+from kwsd.decision import Decision
+from kwsd.dsp.features import FRAME_SAMPLES, HOP_SAMPLES, FeatureStream
+from kwsd.dsp.frontend import FrontEndFrame
+from kwsd.dsp.metrics import FrontEndMetrics
+from kwsd.event import Event, ModelIdentity, wake_event
+from kwsd.level import LevelTrack
+from kwsd.model.stream import Score
+from kwsd.reblock import Reblocker
+from kwsd.reference_watch import ReferenceWatch
+
+# The longest stretch that a front end may release at once (it holds little) bounds what waits here.
+_LONGEST_PIECE_SAMPLES = SAMPLE_RATE_HZ
+
+
+class FrontEndStage(Protocol):
+    """What the chain needs of `kwsd.dsp.frontend.FrontEnd`."""
+
+    def process(self, block: Block) -> FrontEndFrame:
+        """Clean one block."""
+
+    def flush(self) -> FrontEndFrame:
+        """What is still held at the end of the stream."""
+
+
+class ScoreStream(Protocol):
+    """What the chain needs of `kwsd.model.stream.StreamingModel`."""
+
+    def process(self, frames: FloatArray, end_sample: int) -> list[Score]:
+        """Scores of the steps that these frames complete; the last of them ends at a sample."""
+
+    def reset(self) -> None:
+        """Forget the past."""
+
+
+class Tap(Protocol):
+    """A listener inside the chain: score files, audio dumps, plots."""
+
+    def frame(self, frame: FrontEndFrame) -> None:
+        """Output of the front end, in stream order."""
+
+    def score(self, keyword: str, end_sample: int, smoothed: float) -> None:
+        """Smoothed score of one model step."""
+
+
+class Keyword:
+    """One model with its decision.
+
+    Parameters
+    ----------
+    identity : ModelIdentity
+        Names for events.
+    stream : ScoreStream
+        The model on the detector branch.
+    decision : Decision
+        Its state machine.
+    reference_watch : ReferenceWatch, optional
+        The same model on the loudspeaker reference.
+    """
+
+    def __init__(
+        self,
+        identity: ModelIdentity,
+        stream: ScoreStream,
+        decision: Decision,
+        reference_watch: ReferenceWatch | None = None,
+    ) -> None:
+        self.identity = identity
+        self.stream = stream
+        self.decision = decision
+        self.reference_watch = reference_watch
+
+    def reset(self, start_sample: int) -> None:
+        """Start again after a gap."""
+        self.stream.reset()
+        self.decision.reset(start_sample)
+        if self.reference_watch is not None:
+            self.reference_watch.reset()
+
+
+class Chain:
+    """Blocks in, events out.
+
+    Parameters
+    ----------
+    front_end : FrontEndStage
+        DSP stage for the channels of the source.
+    keywords : sequence of Keyword
+        Models; none is allowed and gives no events.
+    taps : sequence of Tap
+        Listeners.
+    """
+
+    def __init__(
+        self,
+        front_end: FrontEndStage,
+        keywords: Sequence[Keyword],
+        taps: Sequence[Tap] = (),
+    ) -> None:
+        self.front_end = front_end
+        self._keywords = list(keywords)
+        self._taps = list(taps)
+        self.features = FeatureStream()
+        self.reference_features = FeatureStream()
+        self._watching = any(keyword.reference_watch for keyword in self._keywords)
+        self._reblocker = Reblocker()
+        self._level = LevelTrack()
+        self._next_sample: int | None = None
+        self._frames_end = 0
+
+    def process(self, block: Block) -> list[Event]:
+        """Take the next block.
+
+        Parameters
+        ----------
+        block : Block
+            Any number of samples.
+
+        Returns
+        -------
+        list of dict
+            Events in the order of detection.
+        """
+        events: list[Event] = []
+        for piece in self._reblocker.process(block):
+            events += self._process_piece(piece)
+        return events
+
+    def flush(self) -> list[Event]:
+        """Process what is held back; the stream ends here."""
+        events: list[Event] = []
+        for piece in self._reblocker.flush():
+            events += self._process_piece(piece)
+        events += self._process_frame(self.front_end.flush())
+        for keyword in self._keywords:
+            keyword.decision.flush()
+        return events
+
+    def _process_piece(self, block: Block) -> list[Event]:
+        frame = self.front_end.process(block)
+        if block.gap:
+            self._next_sample = None
+        return self._process_frame(frame)
+
+    def _process_frame(self, frame: FrontEndFrame) -> list[Event]:
+        samples = len(frame.detector)
+        if samples == 0:
+            return []
+        if frame.start_sample != self._next_sample:
+            self._restart(frame.start_sample)
+        self._next_sample = frame.start_sample + samples
+        for tap in self._taps:
+            tap.frame(frame)
+        events: list[Event] = []
+        for start in range(0, samples, _LONGEST_PIECE_SAMPLES):
+            end = start + _LONGEST_PIECE_SAMPLES
+            detector, reference = frame.detector[start:end], frame.reference[start:end]
+            events += self._score(detector, reference, frame.metrics)
+        return events
+
+    def _restart(self, start_sample: int) -> None:
+        self.features.reset()
+        self.reference_features.reset()
+        self._level.reset(start_sample)
+        self._frames_end = start_sample + FRAME_SAMPLES - HOP_SAMPLES
+        for keyword in self._keywords:
+            keyword.reset(start_sample)
+
+    def _score(
+        self, detector: FloatArray, reference: FloatArray, metrics: FrontEndMetrics
+    ) -> list[Event]:
+        self._level.process(detector)
+        frames = self.features.process(detector)
+        self._frames_end += len(frames) * HOP_SAMPLES
+        if self._watching:
+            self._watch_reference(reference)
+        if len(frames) == 0:
+            return []
+        steps = [
+            (score, order)
+            for order, keyword in enumerate(self._keywords)
+            for score in keyword.stream.process(frames, self._frames_end)
+        ]
+        steps.sort(key=lambda step: (step[0].end_sample, step[1]))
+        return list(self._decide(steps, metrics))
+
+    def _watch_reference(self, reference: FloatArray) -> None:
+        frames = self.reference_features.process(reference)
+        for keyword in self._keywords:
+            if keyword.reference_watch is not None:
+                keyword.reference_watch.process(reference, frames, self._frames_end)
+
+    def _decide(
+        self, steps: Sequence[tuple[Score, int]], metrics: FrontEndMetrics
+    ) -> Iterator[Event]:
+        for score, order in steps:
+            keyword = self._keywords[order]
+            watch = keyword.reference_watch
+            detection = keyword.decision.push(
+                score.end_sample,
+                score.value,
+                self._level.loudest_dbfs(score.end_sample),
+                said_by_loudspeaker=watch is not None and watch.said_before(score.end_sample),
+            )
+            for tap in self._taps:
+                tap.score(keyword.identity.keyword, score.end_sample, keyword.decision.smoothed)
+            if detection is not None:
+                yield wake_event(detection, keyword.identity, metrics)

@@ -1,0 +1,213 @@
+"""The ``kwsd`` command: options, exit codes and the promise that no user sees a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+from kwsd import __version__
+from kwsd.errors import EX_OK, KwsdError, RuntimeUnavailable, UsageError
+
+if TYPE_CHECKING:
+    from kwsd.config import Config
+
+EX_SOFTWARE = KwsdError.exit_code
+EX_INTERRUPTED = 128 + signal.SIGINT
+EX_TERMINATED = 128 + signal.SIGTERM
+
+_EPILOG = """\
+exit codes: 0 ran; 64 usage; 65 audio or model that cannot be read; 66 file or model missing;
+69 device or runtime unavailable; 73 output cannot be written; 78 configuration
+"""
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; raised like an interrupt, so that unfinished files are removed."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; kwsd --help lists the options")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of ``kwsd``."""
+    parser = _Parser(
+        prog="kwsd",
+        description="Wake-word daemon: microphones in, events out.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    run = parser.add_argument_group("replay of a recording")
+    run.add_argument(
+        "--replay",
+        metavar="FILE",
+        help="run the chain over a WAV, FLAC or Ogg file and print one JSON event a line; "
+        "- reads a WAV from standard input",
+    )
+    run.add_argument(
+        "--scores", metavar="FILE.csv", type=Path, help="write time_s,name,score of every step"
+    )
+    run.add_argument(
+        "--dump-audio",
+        metavar="FILE.wav",
+        type=Path,
+        help="write detector branch, voice branch and aligned reference",
+    )
+    run.add_argument(
+        "--plot", metavar="FILE.png", type=Path, help="draw signals, scores and events"
+    )
+    run.add_argument("--publish", action="store_true", help="send events on the bus as well")
+    setup = parser.add_argument_group("configuration")
+    setup.add_argument(
+        "--model",
+        metavar="DIR_OR_NAME",
+        action="append",
+        help="model package in place of the configured ones; can be repeated",
+    )
+    setup.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="set a configuration key"
+    )
+    setup.add_argument(
+        "--config", metavar="FILE", type=Path, help="read this file instead of the installed ones"
+    )
+    setup.add_argument(
+        "--print-config", action="store_true", help="print every value with its origin and exit"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="log.level=info")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.add_argument("--version", action="version", version=f"kwsd {__version__}")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``kwsd``.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Command line; None takes that of the process.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        return _run(words)
+    except SystemExit as done:
+        # --help and --version end argparse this way.
+        return int(done.code or EX_OK)
+    except KwsdError as error:
+        return _failed(error, error, error.exit_code, debug)
+    except KeyboardInterrupt:
+        return EX_INTERRUPTED
+    except Terminated:
+        return EX_TERMINATED
+    except BrokenPipeError:
+        return EX_OK
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}; this is a bug, please report it with --debug"
+        return _failed(error, what, EX_SOFTWARE, debug)
+    finally:
+        _release_stdout()
+
+
+def _run(words: Sequence[str]) -> int:
+    options = build_parser().parse_args(words)
+    signal.signal(signal.SIGTERM, _on_terminate)
+    config = _configure(options)
+    if options.print_config:
+        from kwsd.config import print_config
+
+        sys.stdout.write(print_config(config))
+        sys.stdout.flush()
+        return EX_OK
+    if options.replay is None:
+        _refuse_replay_options(options)
+        raise RuntimeUnavailable(
+            "live capture is not built yet; run a recording with kwsd --replay FILE"
+        )
+    from kwsd.replay import ReplayOptions, replay
+    from kwsd.sink.lines import ReaderGone
+
+    plan = ReplayOptions(
+        path=options.replay,
+        scores=options.scores,
+        dump_audio=options.dump_audio,
+        plot=options.plot,
+        publish=options.publish,
+    )
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    try:
+        replay(plan, config, sys.stdout)
+    except ReaderGone:
+        pass
+    return EX_OK
+
+
+def _configure(options: argparse.Namespace) -> Config:
+    from kwsd.config import load_config, parse_flag
+
+    flags = [parse_flag(text) for text in options.set]
+    if options.verbose:
+        flags.append(("log.level", "info", "--verbose"))
+    config = load_config(file=options.config, flags=flags, models=options.model)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_LevelFormatter("kwsd: %(levelname)s: %(message)s"))
+    logger = logging.getLogger("kwsd")
+    logger.handlers = [handler]
+    logger.setLevel(config.log.level.upper())
+    return config
+
+
+class _LevelFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        record.levelname = record.levelname.lower()
+        return super().format(record)
+
+
+def _refuse_replay_options(options: argparse.Namespace) -> None:
+    for name in ("scores", "dump_audio", "plot", "publish"):
+        if getattr(options, name):
+            raise UsageError(f"--{name.replace('_', '-')} needs --replay FILE")
+
+
+def _on_terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _failed(error: BaseException, message: object, code: int, debug: bool) -> int:
+    if sys.stderr is None:
+        return code
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    line = " ".join(str(message).split())
+    print(f"kwsd: error: {line}", file=sys.stderr)
+    return code
+
+
+def _release_stdout() -> None:
+    """Let the interpreter's last flush go nowhere if the reader of standard output has gone."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except (OSError, ValueError):
+            pass

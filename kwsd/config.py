@@ -1,0 +1,228 @@
+"""Configuration: layers of TOML files, variables and flags become one checked `Config`.
+
+Order, each layer over the one before: defaults, ``/etc/kwsd/kwsd.toml``, the user's
+``$XDG_CONFIG_HOME/kwsd/kwsd.toml``, ``conf.d/*.toml`` beside each of them, variables ``KWSD_…``,
+flags. ``--config FILE`` takes the place of all files.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from kwsd.config_schema import (
+    KEYS,
+    KEYWORD_SECTION,
+    SECTIONS,
+    AudioSettings,
+    BusSettings,
+    FrontEndSettings,
+    Key,
+    KeywordSettings,
+    LogSettings,
+    RuntimeSettings,
+    WakeSettings,
+    find_key,
+    keyword_keys,
+)
+from kwsd.config_value import check_value, parse_text, to_toml
+from kwsd.errors import ConfigError, MissingFileError, UsageError
+
+SYSTEM_DIRECTORY = Path("/etc/kwsd")
+FILE_NAME = "kwsd.toml"
+DEFAULT_ORIGIN = "default"
+_ENV_PREFIX = "KWSD_"
+_ATTRIBUTES = {"dsp": "frontend"}
+"""Sections whose name for users is not their name in `Config`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value and where it came from."""
+
+    value: object
+    """Checked value."""
+
+    origin: str
+    """``default``, a file, a variable or a flag."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole configuration, checked."""
+
+    audio: AudioSettings
+    frontend: FrontEndSettings
+    wake: WakeSettings
+    runtime: RuntimeSettings
+    bus: BusSettings
+    log: LogSettings
+
+    keywords: Mapping[str, KeywordSettings]
+    """``[keyword.NAME]`` sections by name."""
+
+    settings: Mapping[str, Setting]
+    """Every key with its origin, in the order of the schema."""
+
+    def keyword(self, name: str) -> KeywordSettings:
+        """Overrides of one keyword."""
+        return self.keywords.get(name, KeywordSettings())
+
+
+def load_config(
+    *,
+    file: Path | None = None,
+    flags: Sequence[tuple[str, str, str]] = (),
+    models: Sequence[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    system_directory: Path = SYSTEM_DIRECTORY,
+) -> Config:
+    """Read and check every layer.
+
+    Parameters
+    ----------
+    file : Path, optional
+        ``--config``: read this instead of the installed files.
+    flags : sequence of (key, text, origin)
+        From the command line, in order.
+    models : sequence of str, optional
+        ``--model``: takes the place of ``wake.models``.
+    environment : mapping, optional
+        Variables; None takes those of the process.
+    system_directory : Path
+        Where the system's files are.
+
+    Returns
+    -------
+    Config
+
+    Raises
+    ------
+    ConfigError
+        Unknown key, wrong type, value out of range, or a file that is not TOML.
+    MissingFileError
+        `file` is not there.
+    """
+    environment = os.environ if environment is None else environment
+    settings = {name: Setting(key.default, DEFAULT_ORIGIN) for name, key in KEYS.items()}
+    if file is not None:
+        if not file.is_file():
+            raise MissingFileError(f"--config {file}: no such file")
+        paths = [file]
+    else:
+        paths = list(_installed_files(environment, system_directory))
+    for path in paths:
+        for name, value in _flatten(_read_toml(path)):
+            settings[name] = _set(name, value, str(path))
+    for name, text, origin in (*_from_environment(environment), *flags):
+        key = _known(name, origin)
+        settings[name] = _set(name, parse_text(key, text), origin)
+    if models:
+        settings["wake.models"] = _set("wake.models", list(models), "--model")
+    return _build(settings)
+
+
+def parse_flag(text: str) -> tuple[str, str, str]:
+    """Split ``--set key=value`` into (key, text, origin)."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise UsageError(f"--set {text}: write it as key=value, for example wake.sensitivity=high")
+    return name.strip(), value, "--set"
+
+
+def print_config(config: Config) -> str:
+    """The configuration as TOML, each value's origin in a comment."""
+    lines: list[str] = []
+    section = ""
+    for name, setting in config.settings.items():
+        prefix, _, key = name.rpartition(".")
+        if prefix != section:
+            lines += ([""] if lines else []) + [f"[{prefix}]"]
+            section = prefix
+        lines.append(f"{key} = {to_toml(setting.value)}  # {setting.origin}")
+    return "\n".join(lines) + "\n"
+
+
+def _installed_files(environment: Mapping[str, str], system_directory: Path) -> Iterator[Path]:
+    home = environment.get("XDG_CONFIG_HOME") or str(Path(environment.get("HOME", "/")) / ".config")
+    directories = [system_directory, Path(home) / "kwsd"]
+    for directory in directories:
+        if (directory / FILE_NAME).is_file():
+            yield directory / FILE_NAME
+    for directory in directories:
+        yield from sorted((directory / "conf.d").glob("*.toml"))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as stream:
+            return tomllib.load(stream)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not valid TOML: it must be UTF-8 text") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Variables ``KWSD_SECTION_KEY``; section names have no underscore, so the split is unique."""
+    for variable in sorted(environment):
+        if not variable.startswith(_ENV_PREFIX):
+            continue
+        section, _, rest = variable.removeprefix(_ENV_PREFIX).lower().partition("_")
+        if section == KEYWORD_SECTION:
+            for item in fields(KeywordSettings):
+                if rest.endswith(f"_{item.name}"):
+                    rest = f"{rest.removesuffix(f'_{item.name}')}.{item.name}"
+                    break
+        yield f"{section}.{rest}", environment[variable], variable
+
+
+def _set(name: str, value: object, origin: str) -> Setting:
+    return Setting(check_value(_known(name, origin), value, origin), origin)
+
+
+def _known(name: str, origin: str) -> Key:
+    key = find_key(name)
+    if key is not None:
+        return key
+    known = [*KEYS]
+    parts = name.split(".")
+    if parts[0] == KEYWORD_SECTION and len(parts) == 3:
+        known = [*keyword_keys(parts[1])]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    # A right key in the wrong section, or without one, is the commonest slip.
+    same_tail = [item for item in known if item.rpartition(".")[2] == parts[-1]]
+    guess = same_tail or near
+    hint = f"did you mean {guess[0]}?" if guess else "kwsd --print-config lists all keys"
+    raise ConfigError(f"unknown configuration key {name} ({origin}): {hint}")
+
+
+def _build(settings: dict[str, Setting]) -> Config:
+    sections: dict[str, Any] = {
+        _ATTRIBUTES.get(prefix, prefix): cls(
+            **{f.name: settings[f"{prefix}.{f.name}"].value for f in fields(cls)}
+        )
+        for prefix, cls in SECTIONS.items()
+    }
+    overrides: dict[str, dict[str, object]] = {}
+    for name, setting in settings.items():
+        if name.startswith(f"{KEYWORD_SECTION}."):
+            _, keyword, key = name.split(".")
+            overrides.setdefault(keyword, {})[key] = setting.value
+    keywords = {name: KeywordSettings(**values) for name, values in overrides.items()}  # type: ignore[arg-type]
+    return Config(**sections, keywords=keywords, settings=settings)

@@ -1,0 +1,65 @@
+"""Output files: written beside their place under another name, moved there when complete."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from types import TracebackType
+
+from kwsd.errors import OutputError
+
+
+class OutputFile:
+    """A result file that is there as a whole or not at all.
+
+    Used as a context manager: leaving it normally moves the file into place, an exception removes
+    it. What was at the path before stays until then. A path that is not a regular file
+    (``/dev/null``, a named pipe) is written directly.
+
+    Parameters
+    ----------
+    path : Path
+        Where the result belongs.
+
+    Raises
+    ------
+    OutputError
+        The folder is not there or cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._direct = path.exists() and not path.is_file()
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder; name a file")
+        # The ending is kept because libraries choose the format by it.
+        name = f".{path.stem}.{secrets.token_hex(4)}{path.suffix}"
+        self.partial = path if self._direct else path.parent / name
+        """Where to write."""
+        if self._direct:
+            return
+        try:
+            self.partial.open("xb").close()
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
+
+    def __enter__(self) -> OutputFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._direct:
+            return
+        if kind is not None:
+            self.partial.unlink(missing_ok=True)
+            return
+        try:
+            os.replace(self.partial, self.path)
+        except OSError as failure:
+            self.partial.unlink(missing_ok=True)
+            raise OutputError(f"{self.path} cannot be written: {failure.strerror}") from None

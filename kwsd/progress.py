@@ -1,0 +1,43 @@
+"""Progress bar on standard error, for people who wait for a long recording."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from kwsd.block import SAMPLE_RATE_HZ
+
+LONG_S = 60.0
+"""Recordings shorter than this are done before a bar is read."""
+
+Advance = Callable[[int], None]
+
+
+@contextmanager
+def progress(title: str, duration_s: float | None) -> Iterator[Advance]:
+    """Show a bar while the block runs, if that makes sense.
+
+    Parameters
+    ----------
+    title : str
+        Text before the bar.
+    duration_s : float or None
+        Length of the recording; without it there is no bar.
+
+    Yields
+    ------
+    function
+        To be called with the stream position in samples.
+    """
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    if not terminal or duration_s is None or duration_s < LONG_S:
+        yield lambda sample: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    # A transient bar leaves the terminal with the events alone.
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=duration_s)
+        yield lambda sample: bar.update(task, completed=sample / SAMPLE_RATE_HZ)

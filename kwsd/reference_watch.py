@@ -1,0 +1,87 @@
+"""Reference watch: does the loudspeaker itself say the word?
+
+The keyword's model also runs on the reference. If it finds the word there, a detection of the same
+moment is the device's own voice, left over by the echo canceller. The model rests while the
+reference is silent, so a device that plays nothing pays nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from kwsd.block import SAMPLE_RATE_HZ, FloatArray
+from kwsd.model.stream import Score, StreamingModel
+
+# The word in the reference counts for this long: echo path and room let the microphone's copy end
+# later.
+_HOLD_SAMPLES = SAMPLE_RATE_HZ
+# Playback below this cannot leave a word behind in the microphone.
+_ACTIVE_DBFS = -55.0
+# The model keeps running this long after the last sound of the reference, to finish the word.
+_HANGOVER_SAMPLES = SAMPLE_RATE_HZ
+
+
+class ReferenceWatch:
+    """One keyword's model on the reference.
+
+    Parameters
+    ----------
+    stream : StreamingModel
+        An own instance of the model, with its own state.
+    threshold : float
+        Smoothed score from which the word counts as said.
+    smoothing_steps : int
+        Model steps in the moving average.
+    """
+
+    def __init__(self, stream: StreamingModel, threshold: float, smoothing_steps: int) -> None:
+        self._stream = stream
+        self._threshold = threshold
+        self._steps = smoothing_steps
+        self._active_power = 10.0 ** (_ACTIVE_DBFS / 10.0)
+        self.reset()
+
+    def reset(self) -> None:
+        """Start again after a gap."""
+        self._rest()
+        self._quiet_samples = _HANGOVER_SAMPLES
+        self._said_at: int | None = None
+
+    def process(self, reference: FloatArray, frames: FloatArray, end_sample: int) -> None:
+        """Take the next piece of the reference.
+
+        Parameters
+        ----------
+        reference : ndarray, float32 [samples]
+            The reference as the front end aligned it with the microphones.
+        frames : ndarray, float32 [k, bands]
+            Features that this piece completed.
+        end_sample : int
+            Sample position of the end of the last of them.
+        """
+        power = float(np.mean(np.square(reference, dtype=np.float64))) if len(reference) else 0.0
+        if power >= self._active_power:
+            self._quiet_samples = 0
+        elif self._quiet_samples < _HANGOVER_SAMPLES:
+            self._quiet_samples += len(reference)
+            if self._quiet_samples >= _HANGOVER_SAMPLES:
+                self._rest()
+        if self._quiet_samples >= _HANGOVER_SAMPLES or len(frames) == 0:
+            return
+        for score in self._stream.process(frames, end_sample):
+            self._push(score)
+
+    def said_before(self, sample: int) -> bool:
+        """True if the reference said the word within the last second before `sample`."""
+        return self._said_at is not None and abs(sample - self._said_at) <= _HOLD_SAMPLES
+
+    def _push(self, score: Score) -> None:
+        self._recent.append(score.value)
+        if sum(self._recent) / self._steps >= self._threshold:
+            self._said_at = score.end_sample
+
+    def _rest(self) -> None:
+        self._stream.reset()
+        self._recent: deque[float] = deque(maxlen=self._steps)

@@ -1,0 +1,64 @@
+"""Bus endpoints: where the event socket may be bound."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from kwsd.errors import ConfigError
+
+SYSTEM_RUNTIME_DIRECTORY = "/run/kwsd"
+SOCKET_NAME = "events.sock"
+
+# sockaddr_un.sun_path holds 108 bytes with its closing zero.
+_LONGEST_SOCKET_PATH = 107
+
+
+def default_endpoint(environment: Mapping[str, str] | None = None) -> str:
+    """``ipc://`` in the user's runtime directory, else in ``/run/kwsd``."""
+    environment = os.environ if environment is None else environment
+    runtime = environment.get("XDG_RUNTIME_DIR")
+    directory = Path(runtime) / "kwsd" if runtime else Path(SYSTEM_RUNTIME_DIRECTORY)
+    return f"ipc://{directory / SOCKET_NAME}"
+
+
+def check_endpoint(endpoint: str) -> None:
+    """Refuse endpoints that would let strangers listen.
+
+    Parameters
+    ----------
+    endpoint : str
+        ``ipc:///path`` or ``tcp://host:port``; the host must be this machine's loopback.
+
+    Raises
+    ------
+    ConfigError
+        Another transport, a bad port, or an address beyond loopback.
+    """
+    scheme, _, rest = endpoint.partition("://")
+    if scheme == "ipc" and rest:
+        if len(os.fsencode(rest)) > _LONGEST_SOCKET_PATH:
+            raise ConfigError(
+                f"bus.endpoint = {endpoint}: path is longer than {_LONGEST_SOCKET_PATH} bytes"
+            )
+        return
+    if scheme != "tcp":
+        raise ConfigError(f"bus.endpoint = {endpoint}: must be ipc:///path or tcp://127.0.0.1:port")
+    host, _, port = rest.rpartition(":")
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise ConfigError(f"bus.endpoint = {endpoint}: must end in a port from 1 to 65535")
+    if not _is_loopback(host):
+        raise ConfigError(
+            f"bus.endpoint = {endpoint}: addresses beyond loopback need CURVE encryption, which is "
+            "not built yet; use tcp://127.0.0.1:port or ipc://"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        # Any name could be made to point elsewhere; "localhost" is the one that must not.
+        return host == "localhost"

@@ -1,0 +1,1 @@
+"""Sources: where blocks of audio come from."""

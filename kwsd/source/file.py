@@ -1,0 +1,187 @@
+"""File source: WAV, FLAC, Ogg and whatever else libsndfile decodes, in constant memory.
+
+Everything that can be known of a damaged file is found when it is opened, before a caller has
+produced any output; what only shows while decoding is an `AudioError` from `FileSource.blocks`.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import soundfile as sf
+
+from kwsd.block import Block, FloatArray
+from kwsd.errors import AudioError, MissingFileError
+from kwsd.source.base import Source, SourceInfo
+from kwsd.source.channels import ChannelMap, map_channels
+from kwsd.source.condition import check_rate, chunk_frames, to_blocks
+from kwsd.source.pipe import PipeSource
+from kwsd.source.wav_header import check_complete, looks_like_wav, read_wav_header
+
+STANDARD_INPUT = "-"
+
+# libsndfile reports this many frames where a stream does not say its length.
+_UNKNOWN_FRAMES = 1 << 62
+
+
+def open_audio(
+    path: str,
+    mics: tuple[int, ...] | None = None,
+    reference: tuple[int, ...] | None = None,
+) -> Source:
+    """Open a recording.
+
+    Parameters
+    ----------
+    path : str
+        File name; ``-`` is a WAV on standard input. A named pipe is read like standard input.
+    mics, reference : tuple of int, optional
+        See `kwsd.source.channels.map_channels`.
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    MissingFileError
+        There is no such file.
+    AudioError
+        It cannot be read as audio, is empty or cut short.
+    ConfigError
+        A channel was asked for that it has not.
+    """
+    if path == STANDARD_INPUT:
+        return PipeSource.standard_input(mics, reference)
+    try:
+        mode = Path(path).stat().st_mode
+        if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+            return PipeSource(Path(path).open("rb"), path, mics, reference)
+        if stat.S_ISDIR(mode):
+            raise AudioError(f"{path} is a folder; name one audio file in it")
+        check_container(Path(path))
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingFileError(f"{path}: no such file") from None
+    except OSError as error:
+        raise AudioError(f"{path} cannot be read: {error.strerror or error}") from None
+    except ValueError:
+        raise MissingFileError(f"{path!r} is not a file name") from None
+    return FileSource(path, mics, reference)
+
+
+def check_container(path: Path) -> None:
+    """Refuse an empty file and a WAV that holds less than its header promises (`AudioError`)."""
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        head = stream.read(12)
+        if not head:
+            raise AudioError(f"{path} is empty")
+        if looks_like_wav(head):
+            stream.seek(0)
+            check_complete(read_wav_header(stream, str(path)), size, str(path))
+
+
+class FileSource:
+    """Blocks of a file on disk.
+
+    Parameters
+    ----------
+    path : str
+        A regular file that `check_container` has passed.
+    mics, reference : tuple of int, optional
+        See `kwsd.source.channels.map_channels`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        mics: tuple[int, ...] | None = None,
+        reference: tuple[int, ...] | None = None,
+    ) -> None:
+        self._path = path
+        try:
+            self._file = sf.SoundFile(path)
+        except (sf.LibsndfileError, OSError) as error:
+            raise AudioError(
+                f"{path} is not audio that can be read ({_reason(error)}); "
+                "WAV, FLAC and Ogg are understood"
+            ) from None
+        try:
+            self._frames = self._file.frames if self._file.frames < _UNKNOWN_FRAMES else None
+            self._map = self._check(mics, reference)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _check(self, mics: tuple[int, ...] | None, reference: tuple[int, ...] | None) -> ChannelMap:
+        check_rate(self._file.samplerate, self._path)
+        if self._frames == 0:
+            raise AudioError(f"{self._path} holds no audio: 0 samples")
+        channel_map = map_channels(self._file.channels, mics, reference)
+        self._check_last_frame()
+        return channel_map
+
+    def _check_last_frame(self) -> None:
+        """Decode the last frame: a compressed file that was cut short fails here, not half-way."""
+        if self._frames is None or not self._file.seekable():
+            return
+        try:
+            with sf.SoundFile(self._path) as probe:
+                probe.seek(self._frames - 1)
+                found = len(probe.read(1, dtype="float32", always_2d=True))
+        except sf.LibsndfileError as error:
+            raise self._cut_short(f"its end cannot be decoded ({_reason(error)})") from None
+        if found != 1:
+            raise self._cut_short("its last sample is missing")
+
+    def _cut_short(self, why: str) -> AudioError:
+        return AudioError(f"{self._path} is truncated or damaged: {why}; copy or record it again")
+
+    @property
+    def info(self) -> SourceInfo:
+        """See `kwsd.source.base.Source`."""
+        rate_hz = self._file.samplerate
+        return SourceInfo(
+            name=self._path,
+            microphones=len(self._map.mics),
+            has_reference=self._map.reference is not None,
+            sample_rate_hz=rate_hz,
+            channels=self._file.channels,
+            duration_s=None if self._frames is None else self._frames / rate_hz,
+        )
+
+    def blocks(self) -> Iterator[Block]:
+        """See `kwsd.source.base.Source`."""
+        return to_blocks(self._chunks(), self._map, self._file.samplerate, self._path)
+
+    def _chunks(self) -> Iterator[FloatArray]:
+        rate_hz = self._file.samplerate
+        count = chunk_frames(rate_hz)
+        decoded = 0
+        while True:
+            try:
+                chunk = self._file.read(count, dtype="float32", always_2d=True)
+            except sf.LibsndfileError as error:
+                raise AudioError(
+                    f"{self._path} cannot be decoded after {decoded / rate_hz:.3f} s "
+                    f"({_reason(error)})"
+                ) from None
+            if len(chunk) == 0:
+                break
+            decoded += len(chunk)
+            yield chunk
+        if self._frames is not None and decoded < self._frames:
+            raise self._cut_short(
+                f"{decoded / rate_hz:.3f} s of {self._frames / rate_hz:.3f} s can be decoded"
+            )
+
+    def close(self) -> None:
+        """See `kwsd.source.base.Source`."""
+        self._file.close()
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "error_string", None) or str(error)
+    return str(text).strip().rstrip(".").lower()

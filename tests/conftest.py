@@ -1,0 +1,118 @@
+"""Fixtures of the process-level tests: a small model, a recording it wakes on, the command."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import soundfile as sf
+
+import kwsd as kwsd_package
+
+PACKAGE_PARENT = Path(kwsd_package.__file__).parent.parent
+"""Where the kwsd under test lives: this checkout or the installed copy."""
+
+RATE_HZ = 16000
+TONE_HZ = 1000.0
+
+INTERPRETER_NOTE = "INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n"
+"""LiteRT itself writes this to standard error when it opens a model."""
+
+
+def pytest_collection_modifyitems(config, items):
+    """Slow tests run only where a selection is given: ``pytest -m slow``, ``pytest -m ""``."""
+    if any(str(word).startswith("-m") for word in config.invocation_params.args):
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: pytest -m slow"))
+
+
+@pytest.fixture(scope="session")
+def validator():
+    """The contract of events."""
+    schema = json.loads(files("kwsd").joinpath("schema/event.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+@pytest.fixture(scope="session")
+def tone_model(tmp_path_factory):
+    """Folder of a package that wakes on a tone burst."""
+    from model_fixture import write_tone_package
+
+    return write_tone_package(tmp_path_factory.mktemp("models") / "tone")
+
+
+@pytest.fixture(scope="session")
+def words():
+    """A function of the sample rate: six seconds of noise with bursts at 1 s and 4 s."""
+
+    def words(rate_hz):
+        rng = np.random.default_rng(3)
+        audio = 1e-3 * rng.standard_normal(6 * rate_hz)
+        time_s = np.arange(len(audio)) / rate_hz
+        for start_s in (1.0, 4.0):
+            inside = (time_s >= start_s) & (time_s < start_s + 0.3)
+            audio += np.where(inside, 0.3 * np.sin(2 * np.pi * TONE_HZ * time_s), 0.0)
+        return audio
+
+    return words
+
+
+@pytest.fixture(scope="session")
+def recording(tmp_path_factory, words):
+    """A 16-bit WAV of `words`."""
+    path = tmp_path_factory.mktemp("audio") / "words.wav"
+    sf.write(path, words(RATE_HZ), RATE_HZ, subtype="PCM_16")
+    return path
+
+
+@pytest.fixture(scope="session")
+def kwsd_environment(tone_model, tmp_path_factory):
+    """Variables of a process that sees the same kwsd, the small model and no configuration."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("KWSD_")}
+    paths = [str(PACKAGE_PARENT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        **kept,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "XDG_CONFIG_HOME": str(tmp_path_factory.mktemp("config")),
+        "XDG_RUNTIME_DIR": str(tmp_path_factory.mktemp("run")),
+        "KWSD_WAKE_MODELS": str(tone_model),
+    }
+
+
+@pytest.fixture
+def kwsd_command(kwsd_environment, monkeypatch):
+    """The command line of ``kwsd``; children inherit its environment."""
+    for name, value in kwsd_environment.items():
+        monkeypatch.setenv(name, value)
+    return [sys.executable, "-m", "kwsd"]
+
+
+@pytest.fixture
+def kwsd(kwsd_environment):
+    """Runs ``kwsd`` to its end; text in and out unless `input` is bytes."""
+
+    def run(*arguments, env=None, input=None, **kwargs):
+        options = {"text": not isinstance(input, bytes)}
+        options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": 60, **kwargs}
+        if input is None:
+            options.setdefault("stdin", subprocess.DEVNULL)
+        result = subprocess.run(
+            [sys.executable, "-m", "kwsd", *map(str, arguments)],
+            env={**kwsd_environment, **(env or {})},
+            input=input,
+            **options,
+        )
+        if isinstance(input, bytes):
+            result.stdout, result.stderr = result.stdout.decode(), result.stderr.decode()
+        result.stderr = result.stderr and result.stderr.replace(INTERPRETER_NOTE, "")
+        return result
+
+    return run

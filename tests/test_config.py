@@ -1,0 +1,198 @@
+"""Configuration: layers, types, ranges, messages."""
+
+import tomllib
+from dataclasses import asdict
+
+import pytest
+
+from kwsd.config import load_config, parse_flag, print_config
+from kwsd.config_schema import FrontEndSettings
+from kwsd.dsp.frontend import FrontEndConfig
+from kwsd.errors import ConfigError, MissingFileError, UsageError
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Loads with the files given as text; nothing of the machine's own configuration is seen."""
+    system, user = tmp_path / "etc", tmp_path / "xdg" / "kwsd"
+
+    def load(etc="", usr="", conf_d=None, environment=None, **kwargs):
+        for directory, text in ((system, etc), (user, usr)):
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / "kwsd.toml").write_text(text)
+        for name, text in (conf_d or {}).items():
+            (system / "conf.d").mkdir(exist_ok=True)
+            (system / "conf.d" / name).write_text(text)
+        env = {"XDG_CONFIG_HOME": str(user.parent), "HOME": str(tmp_path), **(environment or {})}
+        flags = [parse_flag(text) for text in kwargs.pop("set", ())]
+        return load_config(flags=flags, environment=env, system_directory=system, **kwargs)
+
+    return load
+
+
+def test_defaults(load):
+    config = load()
+    assert config.audio.mics is None
+    assert config.wake.models == ("computer",)
+    assert config.wake.sensitivity == "medium"
+    assert {setting.origin for setting in config.settings.values()} == {"default"}
+
+
+def test_each_layer_wins_over_the_one_before(load, tmp_path):
+    def with_(**layers):
+        return load(**layers).wake.refractory_s
+
+    layers = {}
+    for value, (name, layer) in enumerate(
+        {
+            "etc": "[wake]\nrefractory_s = {}",
+            "usr": "[wake]\nrefractory_s = {}",
+            "conf_d": {"50-a.toml": "[wake]\nrefractory_s = {}"},
+            "environment": {"KWSD_WAKE_REFRACTORY_S": "{}"},
+            "set": ["wake.refractory_s={}"],
+        }.items()
+    ):
+        if isinstance(layer, dict):
+            layers[name] = {key: text.format(value) for key, text in layer.items()}
+        elif isinstance(layer, list):
+            layers[name] = [text.format(value) for text in layer]
+        else:
+            layers[name] = layer.format(value)
+        assert with_(**layers) == value
+
+
+def test_conf_d_in_order_of_names(load):
+    parts = {"9.toml": "wake.refractory_s = 9", "10.toml": "wake.refractory_s = 10"}
+    assert load(conf_d=parts).wake.refractory_s == 9
+
+
+def test_config_file_takes_the_place_of_installed_files(load, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("wake.sensitivity = 'low'")
+    config = load(etc="wake.refractory_s = 7", file=path)
+    assert (config.wake.sensitivity, config.wake.refractory_s) == ("low", 1.5)
+    assert config.settings["wake.sensitivity"].origin == str(path)
+    with pytest.raises(MissingFileError):
+        load(file=tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("audio.mics=[1, 0]", (1, 0)),
+        ("audio.mics=1,0", (1, 0)),
+        ("audio.mics=1", (1,)),
+        ("audio.mics=auto", None),
+        ("audio.reference=2", (2,)),
+        ("audio.reference=[2]", (2,)),
+        ("audio.reference=[]", ()),
+        ("audio.reference=none", ()),
+        ("dsp.aec=false", False),
+        ("dsp.tail_ms=300", 300),
+        ("wake.models=a,/b/c", ("a", "/b/c")),
+        ('wake.models=["a", "b"]', ("a", "b")),
+        ("wake.sensitivity=high", "high"),
+        ("wake.sensitivity='high'", "high"),
+        ("wake.threshold=0.25", 0.25),
+        ("wake.threshold=1", 1.0),
+        ("wake.threshold=auto", None),
+        ("bus.endpoint=tcp://127.0.0.1:5577", "tcp://127.0.0.1:5577"),
+        ("keyword.hey_you.sensitivity=low", "low"),
+    ],
+)
+def test_flag_values(load, flag, value):
+    config = load(set=[flag])
+    setting = config.settings[flag.partition("=")[0]]
+    assert setting.value == value
+    assert type(setting.value) is type(value)
+    assert setting.origin == "--set"
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("audio.mics=left", r"audio.mics = .*must be a list of channel numbers such as \[0, 1\]"),
+        ("audio.mics=-1", "channel numbers"),
+        ("dsp.aec=1", "dsp.aec = 1 .*must be true or false"),
+        ("dsp.tail_ms=2.5", "whole number from 32 to 512"),
+        ("dsp.tail_ms=9999", "dsp.tail_ms = 9999 .--set.: must be .* from 32 to 512"),
+        ("wake.threshold=1.5", "a number from 0.01 to 1 or"),
+        ("wake.threshold=nan", "a number from 0.01 to 1 or"),
+        ("wake.sensitivity=extreme", "must be low or medium or high"),
+        ("wake.models=", "list of different, non-empty strings"),
+        ("wake.models=a,a", "list of different"),
+        ("runtime.order=", "list of different"),
+    ],
+)
+def test_wrong_values_name_key_value_range_and_origin(load, flag, words):
+    with pytest.raises(ConfigError, match=words):
+        load(set=[flag])
+
+
+@pytest.mark.parametrize(
+    ("flag", "guess"),
+    [
+        ("wake.refractory=1", "wake.refractory_s"),
+        ("wake.sensitivty=high", "wake.sensitivity"),
+        ("sensitivity=high", "wake.sensitivity"),
+        ("audio.sensitivity=high", "wake.sensitivity"),
+        ("audio.mic=0", "audio.mics"),
+        ("keyword.x.treshold=0.5", "keyword.x.threshold"),
+    ],
+)
+def test_unknown_key_gets_a_suggestion(load, flag, guess):
+    with pytest.raises(ConfigError, match=f"unknown configuration key .* did you mean {guess}"):
+        load(set=[flag])
+
+
+def test_unknown_keys_in_files_and_variables(load):
+    with pytest.raises(ConfigError, match=r"wake.colour \(.*kwsd.toml\)"):
+        load(etc="[wake]\ncolour = 1")
+    with pytest.raises(ConfigError, match="KWSD_WAKE_COLOUR"):
+        load(environment={"KWSD_WAKE_COLOUR": "1"})
+
+
+def test_broken_file_is_named(load):
+    with pytest.raises(ConfigError, match="kwsd.toml is not valid TOML"):
+        load(etc="[wake")
+
+
+def test_keyword_section(load):
+    config = load(
+        etc='[keyword.computer]\nsensitivity = "high"',
+        environment={"KWSD_KEYWORD_HEY_YOU_REFRACTORY_S": "3"},
+    )
+    assert config.keyword("computer").sensitivity == "high"
+    assert config.keyword("computer").threshold is None
+    assert config.keyword("hey_you").refractory_s == 3.0
+    assert config.keyword("other").sensitivity is None
+
+
+def test_model_option(load):
+    config = load(models=["a,b", "c"], set=["wake.models=x"])
+    assert config.wake.models == ("a,b", "c")
+    assert config.settings["wake.models"].origin == "--model"
+
+
+def test_dsp_section_is_that_of_the_front_end():
+    assert asdict(FrontEndSettings()) == asdict(FrontEndConfig())
+
+
+def test_flag_needs_a_value():
+    with pytest.raises(UsageError, match="key=value"):
+        parse_flag("wake.sensitivity")
+
+
+def test_print_config_can_be_read_back(load, tmp_path):
+    flags = ["audio.mics=1,0", "keyword.a.threshold=0.5", "bus.endpoint=ipc://a b"]
+    config = load(set=flags)
+    text = print_config(config)
+    assert "mics = [1, 0]  # --set" in text
+    assert "# default" in text
+    tomllib.loads(text)
+    path = tmp_path / "again.toml"
+    path.write_text(text)
+    again = load(file=path)
+    assert {k: s.value for k, s in again.settings.items()} == {
+        k: s.value for k, s in config.settings.items()
+    }

@@ -1,0 +1,110 @@
+"""Result files, timelines of plots, the progress bar."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kwsd.errors import OutputError
+from kwsd.output_file import OutputFile
+from kwsd.progress import progress
+from kwsd.timeline import Timeline
+
+
+def test_file_is_there_when_complete(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("old")
+    with OutputFile(path) as output:
+        assert output.partial.parent == tmp_path
+        assert output.partial.suffix == ".csv"
+        output.partial.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_failure_leaves_the_old_file(tmp_path, error):
+    path = tmp_path / "a.csv"
+    path.write_text("old")
+    with pytest.raises(error):
+        with OutputFile(path) as output:
+            output.partial.write_text("half")
+            raise error
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    with pytest.raises(OutputError, match="is a folder"):
+        OutputFile(tmp_path)
+    with pytest.raises(OutputError, match="No such file"):
+        OutputFile(tmp_path / "none" / "a.csv")
+
+
+def test_device_is_written_directly():
+    null = Path(os.devnull)
+    with OutputFile(null) as output:
+        assert output.partial == null
+    assert null.exists()
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 100, 1001])
+def test_timeline_is_bounded_and_keeps_peaks(count):
+    timeline = Timeline(1, 160, np.maximum, columns=8)
+    values = np.random.default_rng(0).random(count).astype(np.float32)
+    for value in values:
+        timeline.push(np.array([value], np.float32))
+    columns = timeline.columns[:, 0]
+    assert len(columns) < 8 or count == 0
+    per_column = timeline.column_samples // 160
+    assert len(columns) == count // per_column
+    for index, column in enumerate(columns):
+        assert column == values[index * per_column : (index + 1) * per_column].max()
+
+
+def test_no_bar_without_a_terminal(capsys):
+    with progress("a", 1000.0) as advance:
+        advance(16000)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a pseudo-terminal")
+def test_bar_on_a_terminal_leaves_standard_output_alone():
+    code = (
+        "from kwsd.progress import progress\n"
+        "with progress('recording.wav', 1000.0) as advance:\n"
+        "    advance(8_000_000)\n"
+        "print('event')"
+    )
+    ours, theirs = os.openpty()
+    try:
+        environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+        result = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            env=environment,
+            timeout=60,
+        )
+        shown = os.read(ours, 65536)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert result.stdout == b"event\n"
+    assert b"recording.wav" in shown
+
+
+def test_light_imports(kwsd_environment, recording):
+    """A replay imports neither the plot nor the training stack, nor the bar."""
+    code = (
+        "import sys; from kwsd.cli import main; code = main(); "
+        "heavy = {'scipy', 'librosa', 'torch', 'matplotlib', 'rich'} & set(sys.modules); "
+        "sys.exit(code or ', '.join(heavy) or None)"
+    )
+    command = [sys.executable, "-c", code, "--replay", str(recording)]
+    result = subprocess.run(command, capture_output=True, text=True, env=kwsd_environment)
+    assert result.returncode == 0, result.stderr
