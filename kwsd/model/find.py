@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from kwsd.errors import MissingFileError
@@ -27,9 +28,17 @@ def known_models() -> list[str]:
     """Names of every package that can be found."""
     found: set[str] = set()
     for folder in model_folders():
-        if folder.is_dir():
-            found.update(p.name for p in folder.iterdir() if (p / DESCRIPTION_FILE).is_file())
+        # A folder that may not be read has nothing to offer.
+        with suppress(OSError):
+            found.update(p.name for p in folder.iterdir() if _is_package(p))
     return sorted(found)
+
+
+def _is_package(folder: Path) -> bool:
+    try:
+        return (folder / DESCRIPTION_FILE).is_file()
+    except OSError:
+        return False
 
 
 def find_package(name_or_folder: str) -> Path:
@@ -46,13 +55,13 @@ def find_package(name_or_folder: str) -> Path:
         Neither a folder nor a known name; says which names there are.
     """
     path = Path(name_or_folder)
-    if (path / DESCRIPTION_FILE).is_file():
+    if _is_package(path):
         return path
     if name_or_folder and path.name == name_or_folder:
         for folder in model_folders():
-            if (folder / name_or_folder / DESCRIPTION_FILE).is_file():
+            if _is_package(folder / name_or_folder):
                 return folder / name_or_folder
-    if path.is_dir():
+    if os.path.isdir(path):
         raise MissingFileError(f"{path} is no model package: it has no {DESCRIPTION_FILE}")
     names = known_models()
     near = difflib.get_close_matches(name_or_folder, names, n=1)

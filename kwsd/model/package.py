@@ -6,7 +6,7 @@ before any of it runs.
 
 from __future__ import annotations
 
-import hashlib
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,88 +16,30 @@ from typing import Any
 
 from kwsd.dsp import features
 from kwsd.errors import MissingFileError, ModelError
+from kwsd.model.check import check_files, check_graph
 from kwsd.model.fields import Fields
+from kwsd.model.parts import Sensitivity, StatePair, TensorSpec, Timing, Vectors
+
+__all__ = [
+    "ModelPackage",
+    "Sensitivity",
+    "StatePair",
+    "TensorSpec",
+    "Timing",
+    "Vectors",
+    "feature_table",
+    "load_package",
+]
 
 FORMAT = 1
 DESCRIPTION_FILE = "model.toml"
 NETWORK_FILE = "model.tflite"
-LARGEST_FILE_BYTES = 16 << 20
+LARGEST_DESCRIPTION_BYTES = 1 << 20
 SENSITIVITIES = ("low", "medium", "high")
 KINDS = ("wake", "sound", "verifier")
-DTYPES = ("int8", "uint8", "int16", "float32")
+DTYPES = ("int8", "uint8", "int16")
 
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """One input or output of a step."""
-
-    name: str
-    """Name in the network file."""
-
-    shape: tuple[int, ...]
-    """Static shape."""
-
-    dtype: str
-    """numpy name of the type."""
-
-    scale: float
-    """``real = scale * (stored - zero_point)``; 0 for a float tensor."""
-
-    zero_point: int
-    """Stored value of real zero."""
-
-
-@dataclass(frozen=True)
-class StatePair:
-    """A tensor that goes from the output of one step to the input of the next."""
-
-    name: str
-    """Name of the state."""
-
-    input: str
-    """Input tensor."""
-
-    output: str
-    """Output tensor, same shape, type, scale and zero point."""
-
-
-@dataclass(frozen=True)
-class Sensitivity:
-    """A threshold and what was measured at it."""
-
-    threshold: float
-    """Smoothed score that counts as the word, between 0 and 1."""
-
-    false_accepts_per_hour: float
-    """Stated false-accept rate."""
-
-    miss_rate: float
-    """Share of missed words on the same recordings that set the threshold."""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Typical times, for the estimates of an event."""
-
-    delay_ms: float
-    """From the end of the word to its detection."""
-
-    word_ms: float
-    """Length of the word."""
-
-
-@dataclass(frozen=True)
-class Vectors:
-    """Recorded steps that a runtime must reproduce."""
-
-    file: str
-    """Name of the file in the package."""
-
-    steps: int
-    """Number of steps."""
-
-    tolerance: int
-    """Largest difference of an output, in stored units."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -190,13 +132,19 @@ def load_package(path: Path) -> ModelPackage:
     if not description.is_file():
         raise MissingFileError(f"{path} is no model package: it has no {DESCRIPTION_FILE}")
     try:
+        size = description.stat().st_size
+        if size > LARGEST_DESCRIPTION_BYTES:
+            raise ModelError(
+                f"{description} has {size} bytes, allowed {LARGEST_DESCRIPTION_BYTES}; "
+                "install the package again"
+            )
         table = tomllib.loads(description.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ModelError(
             f"{description}: not valid TOML ({error}); install the package again"
         ) from None
     except OSError as error:
-        raise MissingFileError(f"{description}: {error.strerror}") from None
+        raise MissingFileError(f"{description} cannot be read: {error.strerror}") from None
     root = Fields(str(description), "", table)
     if root.integer("format", 1, 1 << 16) != FORMAT:
         raise ModelError(
@@ -205,9 +153,9 @@ def load_package(path: Path) -> ModelPackage:
         )
     _check_features(root.table("feature"))
     package = _read(path, root)
-    _check_files(path, root.table("files"), package.vectors.file)
+    check_files(path, root.table("files"), (NETWORK_FILE, package.vectors.file))
     root.finish()
-    _check_graph(str(description), package)
+    check_graph(str(description), package)
     return package
 
 
@@ -259,7 +207,7 @@ def _read(path: Path, root: Fields) -> ModelPackage:
                 row.text("name"),
                 row.shape("shape"),
                 row.choice("dtype", DTYPES),
-                row.number("scale", 0.0, 1e6),
+                row.number("scale", 1e-30, 1e6),
                 row.integer("zero_point", -(1 << 15), 1 << 15),
             )
         )
@@ -282,11 +230,11 @@ def _read(path: Path, root: Fields) -> ModelPackage:
         row.finish()
     package = ModelPackage(
         path=path,
-        name=root.text("name"),
+        name=_plain_name(root, "name"),
         version=root.text("version"),
         kind=root.choice("kind", KINDS),
         phrase=root.text("phrase"),
-        labels=root.texts("labels"),
+        labels=_labels(root),
         frames_per_step=stream.integer("frames_per_step", 1, 64),
         feature_input=stream.text("feature_input"),
         score_output=stream.text("score_output"),
@@ -310,67 +258,22 @@ def _read(path: Path, root: Fields) -> ModelPackage:
     return package
 
 
-def _check_files(path: Path, table: Fields, vectors: str) -> None:
-    """Every listed file is there, is small enough and has its hash; the needed ones are listed."""
-    names = table.keys()
-    for needed in (NETWORK_FILE, vectors):
-        if needed not in names:
-            raise ModelError(f"{table.where(needed)} is missing: the file is part of every package")
-    for name in names:
-        want = table.text(name)
-        if Path(name).name != name or name in ("", ".", ".."):
-            raise ModelError(f"{table.where(name)}: only plain file names inside the package")
-        file = path / name
-        if not file.is_file():
-            raise MissingFileError(f"model package {path} lacks {name}: install the package again")
-        if file.stat().st_size > LARGEST_FILE_BYTES:
-            raise ModelError(
-                f"{file} has {file.stat().st_size} bytes, allowed {LARGEST_FILE_BYTES}"
-            )
-        got = hashlib.sha256(file.read_bytes()).hexdigest()
-        if got != want:
-            raise ModelError(
-                f"{file} has sha256 {got[:12]}…, {DESCRIPTION_FILE} says {want[:12]}…: the file "
-                "was changed or damaged; install the package again"
-            )
-    table.finish()
+def _plain_name(table: Fields, key: str) -> str:
+    """A name that can be part of a path and of a topic."""
+    name = table.text(key)
+    if not _NAME.fullmatch(name):
+        raise ModelError(
+            f"{table.where(key)} = {name!r}: up to 64 letters, digits, '_', '-' and '.' expected"
+        )
+    return name
 
 
-def _check_graph(where: str, package: ModelPackage) -> None:
-    """Names, shapes and scales fit each other."""
-    inputs = {tensor.name: tensor for tensor in package.inputs}
-    outputs = {tensor.name: tensor for tensor in package.outputs}
-    if len(inputs) != len(package.inputs) or len(outputs) != len(package.outputs):
-        raise ModelError(f"{where}: two tensors of one role share a name")
-    if package.feature_input not in inputs or package.score_output not in outputs:
+def _labels(table: Fields) -> tuple[str, ...]:
+    labels = table.texts("labels")
+    wrong = [label for label in labels if not _NAME.fullmatch(label)]
+    if wrong or len(set(labels)) != len(labels):
         raise ModelError(
-            f"{where}: stream.feature_input = {package.feature_input!r} and stream.score_output = "
-            f"{package.score_output!r} must name an input and an output of [[tensor]]"
+            f"{table.where('labels')} = {list(labels)}: different names of up to 64 letters, "
+            "digits, '_', '-' and '.' expected"
         )
-    fed = inputs[package.feature_input]
-    if fed.shape != (1, package.frames_per_step, 1, features.BANDS):
-        raise ModelError(
-            f"{where}: tensor {fed.name} has shape {list(fed.shape)}, expected "
-            f"[1, {package.frames_per_step}, 1, {features.BANDS}]"
-        )
-    for state in package.states:
-        if state.input not in inputs or state.output not in outputs:
-            raise ModelError(f"{where}: state {state.name} names a tensor that is not there")
-        a, b = inputs[state.input], outputs[state.output]
-        if (a.shape, a.dtype, a.scale, a.zero_point) != (b.shape, b.dtype, b.scale, b.zero_point):
-            raise ModelError(
-                f"{where}: state {state.name}: input and output differ in shape, type, scale or "
-                "zero point; a state must go round unchanged"
-            )
-    fed_names = {package.feature_input, *(state.input for state in package.states)}
-    if fed_names != set(inputs):
-        raise ModelError(
-            f"{where}: inputs {sorted(set(inputs) - fed_names)} are neither features nor states"
-        )
-    levels = [package.sensitivities[name].threshold for name in SENSITIVITIES]
-    if not 1.0 > levels[0] >= levels[1] >= levels[2] > 0.0:
-        raise ModelError(
-            f"{where}: thresholds low, medium, high = {levels} must fall and lie between 0 and 1"
-        )
-    if package.kind == "wake" and len(package.labels) != 1:
-        raise ModelError(f"{where}: labels = {list(package.labels)}, a wake package has one")
+    return labels

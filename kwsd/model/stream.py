@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kwsd.dsp.features import BANDS, HOP_SAMPLES
+from kwsd.errors import AudioError
 from kwsd.model.package import ModelPackage, TensorSpec
 from kwsd.runtime.base import Session
 
@@ -72,7 +73,17 @@ class StreamingModel:
         -------
         list of Score
             One a step, oldest first.
+
+        Raises
+        ------
+        AudioError
+            A feature is not finite; nothing of this call has been taken.
         """
+        if not np.isfinite(frames).all():
+            raise AudioError(
+                f"features before sample {end_sample} are not finite: the model was not run on "
+                "them; look for NaN in the audio and reset the stream"
+            )
         step = self._package.frames_per_step
         held = np.concatenate([self._held, frames])
         scores = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from kwsd.errors import ModelError
 from kwsd.model.package import ModelPackage
 from kwsd.runtime.base import Session
+
+LARGEST_CONTENT_BYTES = 64 << 20
 
 
 def load_vectors(package: ModelPackage) -> dict[str, NDArray[Any]]:
@@ -23,9 +26,13 @@ def load_vectors(package: ModelPackage) -> dict[str, NDArray[Any]]:
     """
     file = package.path / package.vectors.file
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(file) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > LARGEST_CONTENT_BYTES:
+            raise ValueError(f"unpacks to {size} bytes, allowed {LARGEST_CONTENT_BYTES}")
+        with np.load(file, allow_pickle=False) as arrays_file:
+            arrays = {name: arrays_file[name] for name in arrays_file.files}
+    except (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise ModelError(f"{file} cannot be read: {error}; install the package again") from None
     for spec in (*package.inputs, *package.outputs):
         want = (package.vectors.steps, *spec.shape)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kwsd.errors import ModelError, RuntimeUnavailable
+from kwsd.errors import MissingFileError, ModelError, RuntimeUnavailable
 from kwsd.model.package import ModelPackage, TensorSpec
 from kwsd.runtime.base import Probe, Tensors
 
@@ -43,7 +43,16 @@ class LiteRtRuntime:
 
     def open(self, package: ModelPackage) -> LiteRtSession:
         """Load the network and compare its tensors with the package's."""
-        return LiteRtSession(package, _interpreter_module())
+        try:
+            content = package.network.read_bytes()
+        except OSError as error:
+            raise MissingFileError(
+                f"{package.network} cannot be read: {error.strerror}; install the package again"
+            ) from None
+        session = LiteRtSession(content, str(package.network))
+        _compare(str(package.network), "input", package.inputs, session.inputs)
+        _compare(str(package.network), "output", package.outputs, session.outputs)
+        return session
 
 
 def _spec(detail: dict[str, Any]) -> TensorSpec:
@@ -54,19 +63,24 @@ def _spec(detail: dict[str, Any]) -> TensorSpec:
     )
 
 
-def _compare(where: str, kind: str, said: tuple[TensorSpec, ...], real: list[TensorSpec]) -> None:
+def _compare(
+    where: str, kind: str, said: tuple[TensorSpec, ...], real: tuple[TensorSpec, ...]
+) -> None:
     by_name = {spec.name: spec for spec in real}
     if set(by_name) != {spec.name for spec in said}:
         raise ModelError(
             f"{where}: {kind}s are {sorted(by_name)}, "
-            f"model.toml says {sorted(s.name for s in said)}"
+            f"model.toml says {sorted(s.name for s in said)}; install the package again"
         )
     for spec in said:
         got = by_name[spec.name]
         if (got.shape, got.dtype, got.zero_point) != (spec.shape, spec.dtype, spec.zero_point) or (
             abs(got.scale - spec.scale) > 1e-6 * spec.scale
         ):
-            raise ModelError(f"{where}: {kind} {spec.name} is {got}, model.toml says {spec}")
+            raise ModelError(
+                f"{where}: {kind} {spec.name} is {got}, model.toml says {spec}; "
+                "install the package again"
+            )
 
 
 class LiteRtSession:
@@ -74,31 +88,32 @@ class LiteRtSession:
 
     Parameters
     ----------
-    package : ModelPackage
-        Says which tensors must be there.
-    module : module
-        ``ai_edge_litert.interpreter`` or ``tflite_runtime.interpreter``.
+    content : bytes
+        The network file.
+    where : str
+        Its name, for messages.
 
     Raises
     ------
     ModelError
-        The file is no network or has other tensors.
+        The bytes are no network that the interpreter can run.
+    RuntimeUnavailable
+        There is no interpreter.
     """
 
-    def __init__(self, package: ModelPackage, module: Any) -> None:
-        self.inputs, self.outputs = package.inputs, package.outputs
-        where = str(package.network)
+    def __init__(self, content: bytes, where: str) -> None:
+        module = _interpreter_module()
         try:
-            interpreter = module.Interpreter(model_path=where, num_threads=1)
+            interpreter = module.Interpreter(model_content=content, num_threads=1)
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            first = str(error).strip().splitlines()[0]
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(
                 f"{where} cannot be loaded: {first}; install the package again"
             ) from None
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-        _compare(where, "input", self.inputs, [_spec(d) for d in inputs])
-        _compare(where, "output", self.outputs, [_spec(d) for d in outputs])
+        self.inputs = tuple(_spec(d) for d in inputs)
+        self.outputs = tuple(_spec(d) for d in outputs)
         self._interpreter = interpreter
         self._input_index = {d["name"]: d["index"] for d in inputs}
         self._output_index = {d["name"]: d["index"] for d in outputs}

@@ -67,10 +67,11 @@ def open_session(
         try:
             session = runtime.open(package)
             verify(package, session)
-        except ModelError as error:
+        except (ModelError, RuntimeUnavailable) as error:
             if session is not None:
                 session.close()
-            broken = error
+            if isinstance(error, ModelError):
+                broken = error
             refused.append(f"{name}: {error}")
             continue
         return session, RuntimeChoice(name, "; ".join([probe.reason, *refused]))

@@ -113,7 +113,7 @@ def forward(net: FloatNet, features: FloatArray) -> dict[str, FloatArray]:
     Returns
     -------
     dict of ndarray, float32 [steps, channels]
-        Every activation by the name it has in the streaming graph: ``features`` ``[frames, bands]``,
+        Every activation by its name in the streaming graph: ``features`` ``[frames, bands]``,
         ``x0``, then ``dw{i}``, ``pw{i}``, ``x{i + 1}`` for each block, ``logit`` ``[steps, 1]``.
     """
     steps = len(features) // STRIDE

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kwsd.train.layers import FloatNet, forward
+from kwsd.train.layers import STRIDE, FloatNet, forward
 
 FloatArray = NDArray[np.float32]
 
 PERCENTILE = 99.99
 """Share of the values that a range keeps; the rest saturates. 100 would be plain min and max."""
+
+BIAS_LIMIT = 2.0**30
 
 PROBABILITY_SCALE = 1.0 / 256.0
 PROBABILITY_ZERO = -128
@@ -65,16 +67,27 @@ def calibrate(
     -------
     dict of Affine
         By activation name as in `forward`, and ``prob``.
+
+    Raises
+    ------
+    ValueError
+        No signal, or something in one is not finite.
     """
     low: dict[str, float] = {}
     high: dict[str, float] = {}
     for signal in signals:
+        if len(signal) < STRIDE:
+            continue
+        if not np.isfinite(signal).all():
+            raise ValueError("calibration: a signal is not finite; look at its audio")
         for name, values in forward(net, signal).items():
+            if not np.isfinite(values).all():
+                raise ValueError(f"calibration: {name} is not finite; look at the weights")
             bottom, top = np.percentile(values, [100.0 - percentile, percentile])
             low[name] = min(low.get(name, 0.0), float(bottom))
             high[name] = max(high.get(name, 0.0), float(top))
     if not low:
-        raise ValueError("calibration needs at least one signal")
+        raise ValueError("calibration needs at least one signal of two frames or more")
     ranges = {name: affine(low[name], high[name]) for name in low}
     ranges["prob"] = Affine(PROBABILITY_SCALE, PROBABILITY_ZERO)
     return ranges
@@ -106,7 +119,9 @@ def quantise_weights(
     """Symmetric int8 weights and the int32 bias that goes with them."""
     other = tuple(i for i in range(weights.ndim) if i != axis)
     top = np.abs(weights).max(axis=other if per_channel else None)
-    scale = (np.maximum(np.atleast_1d(top), 1e-9) / 127.0).astype(np.float32)
+    # A channel that is all but zero must not make its bias overflow.
+    least = (np.abs(bias) if per_channel else np.abs(bias).max()) / (source.scale * BIAS_LIMIT)
+    scale = np.maximum(np.maximum(np.atleast_1d(top), 1e-9) / 127.0, least).astype(np.float32)
     shape = [1] * weights.ndim
     if per_channel:
         shape[axis] = -1

@@ -154,6 +154,8 @@ class _NetWriter:
         self, name: str, of: str, current: int, fresh: int, steps: int, width: int
     ) -> int:
         """State of `steps` rows in front of `fresh` new ones: concat, keep the last, give both."""
+        if steps < 1:
+            raise ValueError(f"{name} has nothing to remember: the layer needs a longer kernel")
         s, affine = self.graph.schema, self.ranges[of]
         state = self.graph.activation(f"{name}_in", [1, steps, 1, width], affine)
         self.inputs.append(state)
@@ -299,5 +301,10 @@ def write_tflite(net: FloatNet, ranges: dict[str, Affine]) -> bytes:
         Weights.
     ranges : dict of Affine
         What `kwsd.train.quantise.calibrate` gives.
+
+    Raises
+    ------
+    ValueError
+        A layer looks at one step only, so that its state would be empty.
     """
     return _NetWriter(net, ranges).write()

@@ -1,0 +1,103 @@
+"""Writing a package: the same bytes each time, the whole folder or nothing."""
+
+import dataclasses
+import resource
+
+import numpy as np
+import pytest
+from model_fixture import package_content, random_net
+
+from kwsd.errors import ModelError, OutputError
+from kwsd.model.package import Sensitivity, load_package
+from kwsd.model.write import write_package
+
+
+@pytest.fixture(scope="module")
+def content():
+    return package_content(random_net(), "random")
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_same_content_same_bytes(content, tmp_path):
+    write_package(tmp_path / "a", content)
+    write_package(tmp_path / "b", package_content(random_net(), "random"))
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert set(files(tmp_path / "a")) == {"model.toml", "model.tflite", "vectors.npz", "CARD.md"}
+
+
+def test_other_weights_other_bytes(content):
+    assert package_content(random_net(1)).network != content.network
+
+
+def test_folders_above_are_made_and_nothing_else_is_left(content, tmp_path):
+    package = write_package(tmp_path / "x" / "y" / "random", content)
+    assert package == load_package(tmp_path / "x" / "y" / "random")
+    assert [path.name for path in (tmp_path / "x" / "y").iterdir()] == ["random"]
+
+
+def test_extra_files_are_listed(content, tmp_path):
+    extra = dataclasses.replace(content, extra_files={"model.aipu.bin": b"graph"})
+    write_package(tmp_path / "a", extra)
+    (tmp_path / "a" / "model.aipu.bin").write_bytes(b"other")
+    with pytest.raises(ModelError, match="model.aipu.bin"):
+        load_package(tmp_path / "a")
+
+
+def test_a_taken_place_is_kept(content, tmp_path):
+    folder = tmp_path / "a"
+    write_package(folder, content)
+    with pytest.raises(OutputError, match="not replaced unless asked"):
+        write_package(folder, content)
+    newer = dataclasses.replace(content, version="0.0.2")
+    assert write_package(folder, newer, replace=True).version == "0.0.2"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(OutputError, match="no model package"):
+        write_package(tmp_path / "mine", content, replace=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "mine"]
+    assert files(tmp_path / "mine") == {"letter.txt": b"dear"}
+
+
+def test_full_disk_leaves_what_was_there(content, tmp_path):
+    folder = tmp_path / "a"
+    write_package(folder, content)
+    before = files(folder)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # A limit on the size of a file fails in write() as a full disk does.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="cannot be written"):
+            write_package(folder, dataclasses.replace(content, version="2"), replace=True)
+        with pytest.raises(OutputError, match="cannot be written"):
+            write_package(tmp_path / "b", content)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert files(folder) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tolerance": 1000},
+        {"labels": ()},
+        {"states": ()},
+        {"sensitivities": {"low": Sensitivity(0.5, 0.0, 0.0)}},
+        {"vectors": {"prob": np.zeros((3, 1, 1), np.int8)}},
+        {"extra_files": {"../x": b""}},
+    ],
+)
+def test_content_that_contradicts_itself(content, tmp_path, changes):
+    with pytest.raises((ModelError, OutputError)):
+        write_package(tmp_path / "deep" / "a", dataclasses.replace(content, **changes))
+    assert list((tmp_path / "deep").iterdir()) == []
+    assert not (tmp_path / "x").exists()
+
+
+def test_parent_that_is_a_file(content, tmp_path):
+    (tmp_path / "f").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_package(tmp_path / "f" / "a", content)

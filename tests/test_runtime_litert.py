@@ -1,0 +1,60 @@
+"""The CPU runtime: proof steps, no memory between steps, absence of an interpreter."""
+
+import numpy as np
+import pytest
+from model_fixture import write_random_package
+
+from kwsd.errors import MissingFileError, ModelError, RuntimeUnavailable
+from kwsd.model.package import load_package
+from kwsd.model.verify import load_vectors, verify
+from kwsd.runtime import litert
+from kwsd.runtime.litert import LiteRtRuntime, LiteRtSession
+
+
+@pytest.fixture
+def package(tmp_path):
+    return load_package(write_random_package(tmp_path / "random"))
+
+
+def test_reproduces_the_vectors_exactly(package):
+    session = LiteRtRuntime().open(package)
+    assert verify(package, session) == 0
+    session.close()
+
+
+def test_a_step_depends_on_its_inputs_only(package):
+    session, arrays = LiteRtRuntime().open(package), load_vectors(package)
+
+    def step(i):
+        return session.step({spec.name: arrays[spec.name][i] for spec in package.inputs})
+
+    first = step(3)
+    kept = {name: value.copy() for name, value in first.items()}
+    step(7)
+    again = step(3)
+    for name, value in kept.items():
+        # The arrays belong to the caller: a later step does not write into them.
+        np.testing.assert_array_equal(first[name], value)
+        np.testing.assert_array_equal(again[name], value)
+    session.close()
+
+
+def test_network_removed_after_the_check(package):
+    package.network.unlink()
+    with pytest.raises(MissingFileError, match="model.tflite"):
+        LiteRtRuntime().open(package)
+
+
+def test_bytes_that_are_no_network():
+    with pytest.raises(ModelError, match="here cannot be loaded"):
+        LiteRtSession(b"not a network", "here")
+
+
+def test_no_interpreter(package, monkeypatch):
+    monkeypatch.setattr(litert, "MODULES", ("no_such_a.interpreter", "no_such_b.interpreter"))
+    probe = LiteRtRuntime().probe()
+    assert not probe.available
+    for word in ("no_such_a", "no_such_b", "pip install"):
+        assert word in probe.reason
+    with pytest.raises(RuntimeUnavailable):
+        LiteRtRuntime().open(package)
