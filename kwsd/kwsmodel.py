@@ -22,8 +22,8 @@ class _Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     """Parser of all subcommands."""
     # Imported here so that `kwsd` itself never pulls them in.
-    from kwsd.evaluate import command as evaluate_command
-    from kwsd.train import command as train_command
+    import kwsd.evaluate.command as evaluate_command
+    import kwsd.train.command as train_command
 
     parser = _Parser(prog="kwsmodel", description="Train and judge wake-word models.")
     parser.add_argument("--version", action="version", version=f"kwsmodel {__version__}")

@@ -194,11 +194,15 @@ def build_corpus(
         yield from pool.map(_make, jobs, chunksize=4)
 
 
-def load_manifest(folder: Path) -> list[Item]:
-    """Every finished item of a corpus folder, in a fixed order."""
+def load_manifest(folder: Path, counts: dict[str, int]) -> list[Item]:
+    """Finished items of a corpus folder in a fixed order, the first `counts` of each kind.
+
+    Numbers beyond the counts are left out, so a folder that holds more gives the same model.
+    """
     items = []
     for note in sorted(folder.glob("*/*.json")):
-        if note.with_suffix(".wav").is_file():
+        wanted = int(note.stem) < counts.get(note.parent.name, 0)
+        if wanted and note.with_suffix(".wav").is_file():
             row = json.loads(note.read_text())
             items.append(Item(**{**row, "voices": tuple(row["voices"])}))
     return items

@@ -1,0 +1,149 @@
+"""`kwsmodel train`: one seeded command from a phrase to a package."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from kwsd.errors import ConfigError, RuntimeUnavailable, UsageError
+from kwsd.train.recordings import Recording, indexed, plain_folder
+
+DEFAULT_STEPS = 3000
+DEFAULT_RENDERINGS = {"positive": 900, "near": 300, "other": 60}
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "train",
+        help="train a wake word",
+        description="Train a wake word from synthetic speech and recordings, choose thresholds on "
+        "development recordings and write a complete model package. The same command with the same "
+        "data gives the same package. Interrupted, it goes on where it stopped.",
+    )
+    parser.add_argument("phrase", help='what is said, such as "computer"')
+    parser.add_argument("--out", type=Path, help="package folder (default: models/NAME)")
+    parser.add_argument("--name", help="name of the model (default: from the phrase)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        action="append",
+        default=[],
+        help="data folder with an index.csv whose column split says train or dev; repeatable",
+    )
+    parser.add_argument(
+        "--positives",
+        type=Path,
+        action="append",
+        default=[],
+        help="folder of recordings of the phrase, all for training; repeatable",
+    )
+    parser.add_argument(
+        "--negatives",
+        type=Path,
+        action="append",
+        default=[],
+        help="folder of recordings without the phrase, all for training; repeatable",
+    )
+    parser.add_argument(
+        "--dev-positives", type=Path, action="append", default=[], help="for the thresholds only"
+    )
+    parser.add_argument(
+        "--dev-negatives", type=Path, action="append", default=[], help="for the thresholds only"
+    )
+    parser.add_argument(
+        "--work", type=Path, default=Path("runs"), help="corpus, pools, checkpoints (default: runs)"
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=DEFAULT_STEPS, help="training batches")
+    parser.add_argument(
+        "--renderings",
+        type=int,
+        default=DEFAULT_RENDERINGS["positive"],
+        help="synthetic positives; near phrases and other speech in proportion",
+    )
+    parser.add_argument(
+        "--no-synthesis", action="store_true", help="train on recordings alone, without voices"
+    )
+    parser.add_argument("--rooms", type=int, default=100, help="simulated rooms")
+    parser.add_argument("--workers", type=int, default=2, help="processes for speech and judging")
+    parser.set_defaults(run=run)
+
+
+def model_name(phrase: str) -> str:
+    """Name of the package for a phrase: lower case, words joined by underscores."""
+    name = "_".join("".join(c if c.isalnum() else " " for c in phrase.lower()).split())
+    if not name or not name.isascii():
+        raise UsageError(f"phrase {phrase!r} gives no plain name: set one with --name")
+    return name
+
+
+def _gather(args: argparse.Namespace, split: str) -> list[Recording]:
+    """Recordings of one part; nothing of the other part can come in."""
+    prefix = "" if split == "train" else "dev_"
+    found = [r for folder in args.data for r in indexed(folder, args.phrase, split)]
+    for folder in getattr(args, f"{prefix}positives"):
+        found += plain_folder(folder, "positive")
+    for folder in getattr(args, f"{prefix}negatives"):
+        found += plain_folder(folder, "speech")
+    return found
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `kwsmodel train`; gives the exit code."""
+    try:
+        from kwsd.train.fit import FitConfig
+        from kwsd.train.recipe import Plan, train
+    except ModuleNotFoundError as error:
+        raise RuntimeUnavailable(
+            f"training needs the package {error.name!r}: pip install 'kwsd[train]'"
+        ) from None
+    for key in ("steps", "workers", "rooms"):
+        if getattr(args, key) < 1:
+            raise ConfigError(f"--{key} {getattr(args, key)}: a whole number from 1 is needed")
+    if args.renderings < 0:
+        raise ConfigError(f"--renderings {args.renderings}: 0 or more are allowed")
+    share = 0.0 if args.no_synthesis else args.renderings / DEFAULT_RENDERINGS["positive"]
+    name = args.name or model_name(args.phrase)
+    started = time.monotonic()
+
+    def report(line: str) -> None:
+        print(f"[{time.monotonic() - started:6.0f} s] {line}", file=sys.stderr, flush=True)
+
+    package = train(
+        Plan(
+            phrase=args.phrase,
+            name=name,
+            work=args.work,
+            out=args.out or Path("models") / name,
+            seed=args.seed,
+            renderings={kind: round(n * share) for kind, n in DEFAULT_RENDERINGS.items()},
+            train=_gather(args, "train"),
+            develop=_gather(args, "dev"),
+            fit=FitConfig(steps=args.steps, seed=args.seed),
+            workers=args.workers,
+            command=_command(args),
+            rooms=args.rooms,
+        ),
+        report,
+    )
+    for level, point in package.sensitivities.items():
+        print(
+            f"{level:7} threshold {point.threshold:.3f}  misses {100 * point.miss_rate:.1f} %  "
+            f"stated false accepts per hour {point.false_accepts_per_hour:g}"
+        )
+    return 0
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command for the card, with folders reduced to their names."""
+    words = ["kwsmodel", "train", args.phrase, "--seed", str(args.seed), "--steps", str(args.steps)]
+    words += ["--renderings", "0" if args.no_synthesis else str(args.renderings)]
+    for option in ("data", "positives", "negatives", "dev_positives", "dev_negatives"):
+        for folder in getattr(args, option):
+            words += [f"--{option.replace('_', '-')}", folder.resolve().name]
+    return shlex.join(words)

@@ -1,0 +1,92 @@
+"""Recordings as training hears them: read, resampled, through the detector branch, as mel power."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from kwsd.block import SAMPLE_RATE_HZ, Block
+from kwsd.dsp.features import FRAME_SAMPLES, HOP_SAMPLES, mel_power
+from kwsd.dsp.frontend import FrontEnd, FrontEndConfig
+from kwsd.errors import AudioError
+
+FloatArray = NDArray[np.float32]
+LogPower = NDArray[np.float16]
+
+SILENT_DBFS = -65.0
+"""A recording whose loudest 30 ms is below this holds nothing."""
+
+SPEECH_SHARE = 0.35
+"""Where, between the noise floor and the loudest frame in dB, speech is taken to begin."""
+
+LONGEST_PAUSE_FRAMES = 25
+
+
+def read_audio(path: Path) -> FloatArray:
+    """First channel of any file that soundfile reads, float32 at 16 kHz.
+
+    Raises
+    ------
+    AudioError
+        The file cannot be read, is empty or is silent.
+    """
+    try:
+        pcm, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(f"{path}: cannot be read ({error})") from None
+    mono = np.ascontiguousarray(pcm[:, 0])
+    if rate_hz != SAMPLE_RATE_HZ:
+        mono = np.asarray(soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ), dtype=np.float32)
+    if not np.all(np.isfinite(mono)):
+        raise AudioError(f"{path}: holds samples that are not finite")
+    frames = mono[: len(mono) // 480 * 480].reshape(-1, 480)
+    if len(frames) == 0 or 10 * np.log10((frames**2).mean(axis=1).max() + 1e-12) < SILENT_DBFS:
+        raise AudioError(f"{path}: silent (nothing above {SILENT_DBFS:g} dBFS)")
+    return mono
+
+
+def detector_branch(mic: FloatArray, reference: FloatArray | None = None) -> FloatArray:
+    """What the model hears of one microphone, with the loudspeaker cancelled if it is given."""
+    config = FrontEndConfig(voice_branch=False)
+    front_end = FrontEnd(config, microphones=1, has_reference=reference is not None)
+    first = front_end.process(Block(0, mic[None], reference))
+    return np.concatenate([first.detector, front_end.flush().detector])
+
+
+def log_power(pcm: FloatArray) -> LogPower:
+    """Natural log of the mel power, float16 [frames, bands]: half of the memory, error < 0.01."""
+    if len(pcm) < FRAME_SAMPLES:
+        pcm = np.pad(pcm, (0, FRAME_SAMPLES - len(pcm)))
+    return np.log(mel_power(pcm)).astype(np.float16)
+
+
+def hear(mic: FloatArray, reference: FloatArray | None = None) -> LogPower:
+    """Detector branch and mel power in one."""
+    return log_power(detector_branch(mic, reference))
+
+
+def speech_span(pcm: FloatArray) -> tuple[int, int]:
+    """First and last sample of the loudest utterance in a recording, by energy.
+
+    The threshold lies between the noise floor (10th percentile of 10 ms levels) and the loudest
+    level; pauses up to 250 ms belong to the utterance.
+    """
+    hops = pcm[: len(pcm) // HOP_SAMPLES * HOP_SAMPLES].reshape(-1, HOP_SAMPLES)
+    level_db = 10 * np.log10((hops**2).mean(axis=1) + 1e-9)
+    level_db = np.convolve(np.pad(level_db, 1, mode="edge"), np.ones(3) / 3, "valid")
+    floor_db, peak_db = np.percentile(level_db, 10), level_db.max()
+    threshold_db = max(floor_db + SPEECH_SHARE * (peak_db - floor_db), peak_db - 30.0)
+    loud = level_db > threshold_db
+    first = last = int(np.argmax(level_db))
+    for step, edge in ((1, len(loud)), (-1, -1)):
+        place, pause = int(np.argmax(level_db)), 0
+        while place != edge and pause <= LONGEST_PAUSE_FRAMES:
+            pause = 0 if loud[place] else pause + 1
+            if loud[place]:
+                first, last = min(first, place), max(last, place)
+            place += step
+    return first * HOP_SAMPLES, (last + 1) * HOP_SAMPLES

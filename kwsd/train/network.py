@@ -1,0 +1,101 @@
+"""The network in torch, for training only; `to_float_net` hands it to the exporter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from kwsd.dsp.features import BANDS
+from kwsd.train.layers import STRIDE, Block, FloatNet
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Size of the network."""
+
+    channels: int = 64
+    """Width of every block."""
+
+    stem_frames: int = 5
+    """Feature frames that the stem sees."""
+
+    kernels: tuple[int, ...] = (5, 9, 9, 13, 13)
+    """Taps of each block."""
+
+    dilations: tuple[int, ...] = (1, 1, 1, 1, 2)
+    """Steps between taps: the defaults give 1.2 s of memory."""
+
+
+class SeparableBlock(nn.Module):
+    """``relu(x + pointwise(depthwise(x)))``, causal."""
+
+    def __init__(self, channels: int, kernel: int, dilation: int) -> None:
+        super().__init__()
+        self.memory = (kernel - 1) * dilation
+        self.depthwise = nn.Conv1d(
+            channels, channels, kernel, dilation=dilation, groups=channels, bias=False
+        )
+        self.depthwise_norm = nn.BatchNorm1d(channels)
+        self.pointwise = nn.Conv1d(channels, channels, 1, bias=False)
+        self.pointwise_norm = nn.BatchNorm1d(channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[batch, channels, steps], same shape out."""
+        y = self.depthwise_norm(self.depthwise(functional.pad(x, (self.memory, 0))))
+        return functional.relu(x + self.pointwise_norm(self.pointwise(y)))
+
+
+class Network(nn.Module):
+    """Features to one logit a step."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.past = shape.stem_frames - STRIDE
+        self.stem = nn.Conv1d(BANDS, shape.channels, shape.stem_frames, stride=STRIDE, bias=False)
+        self.stem_norm = nn.BatchNorm1d(shape.channels)
+        self.blocks = nn.ModuleList(
+            SeparableBlock(shape.channels, kernel, dilation)
+            for kernel, dilation in zip(shape.kernels, shape.dilations, strict=True)
+        )
+        self.head = nn.Linear(shape.channels, 1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """[batch, BANDS, frames] to logits [batch, frames // STRIDE]."""
+        x = functional.relu(self.stem_norm(self.stem(functional.pad(features, (self.past, 0)))))
+        for block in self.blocks:
+            x = block(x)
+        logits: torch.Tensor = self.head(x.transpose(1, 2)).squeeze(-1)
+        return logits
+
+
+def _folded(conv: Any, norm: Any) -> tuple[FloatArray, FloatArray]:
+    """Weights and bias of a convolution with its batch normalisation folded in."""
+    gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    weight = conv.weight * gain[:, None, None]
+    bias = norm.bias - norm.running_mean * gain
+    return weight.detach().cpu().numpy().copy(), bias.detach().cpu().numpy().copy()
+
+
+def to_float_net(network: Network) -> FloatNet:
+    """Fold the normalisations; the result computes what the network does in evaluation mode."""
+    stem, stem_bias = _folded(network.stem, network.stem_norm)
+    blocks = []
+    for module in network.blocks:
+        assert isinstance(module, SeparableBlock)
+        depthwise, depthwise_bias = _folded(module.depthwise, module.depthwise_norm)
+        pointwise, pointwise_bias = _folded(module.pointwise, module.pointwise_norm)
+        dilation = module.depthwise.dilation[0]
+        blocks.append(
+            Block(depthwise[:, 0], depthwise_bias, dilation, pointwise[:, :, 0], pointwise_bias)
+        )
+    head = network.head.weight.detach().cpu().numpy().copy()
+    head_bias = network.head.bias.detach().cpu().numpy().copy()
+    return FloatNet(stem, stem_bias, tuple(blocks), head, head_bias)

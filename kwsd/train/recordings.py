@@ -1,0 +1,129 @@
+"""Which recordings of a data folder train, and as what: the index, its split and its licences."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kwsd.errors import AudioError, MissingFileError
+
+INDEX_FILE = "index.csv"
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+UNUSABLE_SETS = ("rir", "aec")
+"""Top folders that hold no single-channel scenes."""
+
+SHARE_ALIKE = ("ODbL", "SA", "GPL")
+"""Licences that stay out of wake-word models."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One file of a data folder."""
+
+    path: Path
+    """Where it is."""
+
+    role: str
+    """positive, speech or noise."""
+
+    set: str
+    """Name of the collection, for the card."""
+
+    licence: str
+    """Licence of the recording."""
+
+    seconds: float
+    """Length."""
+
+    speaker: str = ""
+    """Who speaks, where the index knows."""
+
+
+def same_word(label: str, phrase: str) -> bool:
+    """Whether an index label names the phrase: case, spaces and underscores do not count."""
+
+    def plain(text: str) -> str:
+        return "".join(c for c in text.lower() if c.isalnum())
+
+    return plain(label) == plain(phrase)
+
+
+def indexed(folder: Path, phrase: str, split: str) -> list[Recording]:
+    """Recordings of one split of a data folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``index.csv`` with the columns path, set, label, speaker, split, licence, seconds.
+    phrase : str
+        Rows with this label are positives; every other row is a negative.
+    split : str
+        ``train`` or ``dev``; nothing of the other part is returned.
+
+    Raises
+    ------
+    MissingFileError
+        There is no index.
+    """
+    index = folder / INDEX_FILE
+    if not index.is_file():
+        raise MissingFileError(
+            f"{folder} has no {INDEX_FILE}: name a data folder with an index, or use --positives "
+            "and --negatives for plain folders"
+        )
+    found = []
+    with index.open(newline="", encoding="utf-8") as lines:
+        for row in csv.DictReader(lines):
+            top = row["path"].split("/")[0]
+            if row["split"] != split or top in UNUSABLE_SETS:
+                continue
+            if any(mark in row["licence"] for mark in SHARE_ALIKE):
+                continue
+            if same_word(row["label"], phrase):
+                role = "positive"
+            else:
+                role = "speech" if top in ("speech", "wake") else "noise"
+            path = folder / row["path"]
+            found.append(
+                Recording(
+                    path,
+                    role,
+                    row["set"],
+                    row["licence"],
+                    float(row["seconds"]),
+                    row.get("speaker") or "",
+                )
+            )
+    return found
+
+
+def plain_folder(folder: Path, role: str) -> list[Recording]:
+    """Every audio file below a folder, in a fixed order.
+
+    Raises
+    ------
+    MissingFileError
+        No such folder.
+    AudioError
+        It holds no audio.
+    """
+    if not folder.is_dir():
+        raise MissingFileError(f"{folder} is not a folder: name one with recordings")
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+    if not files:
+        raise AudioError(f"{folder} holds no recordings ({', '.join(AUDIO_SUFFIXES)})")
+    return [Recording(path, role, folder.name, "as supplied", 0.0) for path in files]
+
+
+def amounts(recordings: Sequence[Recording]) -> list[tuple[str, str, str]]:
+    """Rows (set, licence, amount) for a card."""
+    rows: dict[tuple[str, str], tuple[int, float]] = {}
+    for item in recordings:
+        files, seconds = rows.get((item.set, item.licence), (0, 0.0))
+        rows[item.set, item.licence] = (files + 1, seconds + item.seconds)
+    return [
+        (name, licence, f"{files} files, {seconds / 3600:.2f} h")
+        for (name, licence), (files, seconds) in sorted(rows.items())
+    ]

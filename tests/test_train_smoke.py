@@ -1,0 +1,127 @@
+"""Training: seconds of made-up audio through the whole command to a package that detects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+pytest.importorskip("torch", reason="training needs torch: pip install '.[train]'")
+pytest.importorskip("pyroomacoustics", reason="training needs pyroomacoustics")
+
+from kwsd.kwsmodel import main  # noqa: E402
+from kwsd.model.package import load_package  # noqa: E402
+from kwsd.train.listen import speech_span  # noqa: E402
+
+RATE_HZ = 16_000
+
+
+def chirp_word(rng: np.random.Generator) -> np.ndarray:
+    """A "word" of half a second: two sweeps, a little different each time."""
+    time_s = np.arange(int(0.5 * RATE_HZ)) / RATE_HZ
+    start_hz, rate = rng.uniform(500, 700), rng.uniform(2500, 3500)
+    up = np.sin(2 * np.pi * (start_hz + rate * time_s) * time_s)
+    word = 0.3 * up * np.hanning(len(time_s))
+    padded = np.concatenate([np.zeros(4000), word, np.zeros(4000)])
+    return (padded + 1e-4 * rng.standard_normal(len(padded))).astype(np.float32)
+
+
+def other_sound(rng: np.random.Generator) -> np.ndarray:
+    """Ten seconds of bursts of coloured noise and steady tones."""
+    pieces = []
+    for _ in range(20):
+        time_s = np.arange(int(0.5 * RATE_HZ)) / RATE_HZ
+        tone = np.sin(2 * np.pi * rng.uniform(200, 3000) * time_s)
+        hiss = np.convolve(rng.standard_normal(len(time_s)), np.ones(4) / 4, "same")
+        piece = tone if rng.random() < 0.5 else hiss
+        pieces.append(0.2 * piece * np.hanning(len(time_s)))
+    return np.concatenate(pieces).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("recordings")
+    rng = np.random.default_rng(5)
+    for name, count, make in (
+        ("word", 30, chirp_word),
+        ("word-dev", 8, chirp_word),
+        ("other", 12, other_sound),
+        ("other-dev", 9, other_sound),
+    ):
+        (root / name).mkdir()
+        for number in range(count):
+            soundfile.write(root / name / f"{number:02d}.wav", make(rng), RATE_HZ)
+    soundfile.write(root / "word" / "silent.wav", np.zeros(RATE_HZ, np.float32), RATE_HZ)
+    (root / "word" / "text.wav").write_text("this is no recording")
+    return root
+
+
+def command(folders: Path, work: Path, out: Path, steps: int = 60) -> list[str]:
+    return [
+        "train",
+        "chirp word",
+        "--no-synthesis",
+        "--positives",
+        str(folders / "word"),
+        "--negatives",
+        str(folders / "other"),
+        "--dev-positives",
+        str(folders / "word-dev"),
+        "--dev-negatives",
+        str(folders / "other-dev"),
+        "--work",
+        str(work),
+        "--out",
+        str(out),
+        "--steps",
+        str(steps),
+        "--rooms",
+        "3",
+        "--workers",
+        "1",
+    ]
+
+
+def test_one_command_gives_a_package_that_detects(
+    folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(folders, tmp_path / "work", tmp_path / "model")) == 0
+    captured = capsys.readouterr()
+    assert "skipped" in captured.err
+    assert "silent.wav" in captured.err and "text.wav" in captured.err
+    package = load_package(tmp_path / "model")
+    assert package.labels == ("chirp_word",)
+    assert package.network.stat().st_size < 100_000
+    card = (tmp_path / "model" / "CARD.md").read_text()
+    assert "kwsmodel train 'chirp word'" in card
+    # A chirp against noise and tones is easy: a net that has learnt anything finds most of them.
+    assert package.sensitivities["high"].miss_rate <= 0.5
+
+
+def test_same_seed_same_bytes(folders: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert main(command(folders, tmp_path / f"work-{name}", tmp_path / name, steps=6)) == 0
+    for file in ("model.tflite", "vectors.npz", "model.toml"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_too_few_recordings_are_refused(
+    tmp_path: Path, folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = tmp_path / "few"
+    few.mkdir()
+    soundfile.write(few / "one.wav", chirp_word(np.random.default_rng(0)), RATE_HZ)
+    arguments = command(folders, tmp_path / "work", tmp_path / "model")
+    arguments[arguments.index("--positives") + 1] = str(few)
+    assert main(arguments) == 65
+    message = capsys.readouterr().err
+    assert "at least 20" in message and "Traceback" not in message
+    assert not (tmp_path / "model").exists()
+
+
+def test_speech_span_finds_the_word() -> None:
+    first, last = speech_span(chirp_word(np.random.default_rng(1)))
+    assert 4000 <= first <= 6500
+    assert 9500 <= last <= 12_200
