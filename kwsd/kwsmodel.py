@@ -6,6 +6,7 @@ import argparse
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 from kwsd import __version__
 from kwsd.errors import EX_USAGE, KwsdError
@@ -28,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="kwsmodel", description="Train and judge wake-word models.")
     parser.add_argument("--version", action="version", version=f"kwsmodel {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    subparsers = parser.add_subparsers(
+    subparsers: Any = parser.add_subparsers(
         title="commands", metavar="COMMAND", required=True, parser_class=_Parser
     )
     train_command.add_parser(subparsers)
