@@ -1,0 +1,262 @@
+"""Failover: a session on a preferred runtime that goes on, with the same state, on another.
+
+The caller holds the state, so a step that failed on one runtime is repeated on the other and no
+audio is lost. Every change is told once, with its reason. The way back is taken in the background
+and only after the package's vectors were reproduced again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kwsd.model.package import ModelPackage, TensorSpec
+from kwsd.runtime.base import Session, Tensors
+from kwsd.runtime.breaker import Breaker, State
+from kwsd.runtime.failure import FINAL_REASONS, WAITING_REASONS, RuntimeFailure
+from kwsd.runtime.fallible import FallibleRuntime, FallibleSession, Recovery
+from kwsd.runtime.restart import Restart
+
+log = logging.getLogger(__name__)
+
+SPOT_CHECK_STEPS = 50
+"""Every so many steps the other runtime computes the same one: once a second."""
+
+CLOSE_S = 1.0
+"""How long closing waits for a restart that is under way; after it, it cleans up by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeChange:
+    """From now on a model runs elsewhere; the first one is the choice at start."""
+
+    model: str
+    """Name of the package."""
+
+    version: str
+    """Version of the package."""
+
+    runtime: str
+    """Runtime that serves now."""
+
+    previous: str | None
+    """Runtime that served before; None at start."""
+
+    reason: str
+    """One word: ``start``, ``recovered``, or what failed."""
+
+    detail: str
+    """A sentence for people."""
+
+    def table(self) -> dict[str, Any]:
+        """As an entry of a ``runtime.state`` event."""
+        return {
+            "model": self.model,
+            "version": self.version,
+            "runtime": self.runtime,
+            "previous": self.previous,
+            "reason": self.reason,
+            "detail": self.detail,
+        }
+
+
+class FailoverSession:
+    """Session over a preferred runtime and one that always works.
+
+    For one thread; `rearm` may be called from another.
+
+    Parameters
+    ----------
+    package : ModelPackage
+        The model.
+    preferred : FallibleRuntime
+        Opened here, and again after faults.
+    fallback : Session
+        Already open; closed with this session.
+    fallback_name : str
+        Its runtime's name.
+    on_change : callable
+        Told of the choice at start and of every change, in the thread of `step`.
+    clock : callable
+        Monotonic seconds.
+    spot_check_steps : int
+        Distance of the steps that both runtimes compute; 0 never. The only defence against a
+        processor that answers in time and wrongly.
+    """
+
+    def __init__(
+        self,
+        package: ModelPackage,
+        preferred: FallibleRuntime,
+        fallback: Session,
+        fallback_name: str,
+        on_change: Callable[[RuntimeChange], None],
+        clock: Callable[[], float] = time.monotonic,
+        spot_check_steps: int = SPOT_CHECK_STEPS,
+    ) -> None:
+        self.inputs: tuple[TensorSpec, ...] = package.inputs
+        self.outputs: tuple[TensorSpec, ...] = package.outputs
+        self.failures: dict[str, int] = {}
+        """Faults by reason word, failed restarts among them."""
+        self._package, self._preferred = package, preferred
+        self._fallback, self._fallback_name = fallback, fallback_name
+        self._on_change, self._clock = on_change, clock
+        self._spot_check_steps = spot_check_steps
+        self._until_check = spot_check_steps
+        self._breaker = Breaker()
+        self._rearm = threading.Event()
+        self._active: FallibleSession | None = None
+        self._resting: FallibleSession | None = None
+        self._restart: Restart | None = None
+        try:
+            self._active = preferred.open(package)
+        except RuntimeFailure as failure:
+            self._not_started(failure)
+            self._tell(None, failure.reason, failure.detail)
+        else:
+            self._breaker.restarted(clock())
+            self._tell(None, "start", f"{preferred.name} reproduces the vectors")
+
+    @property
+    def runtime(self) -> str:
+        """Name of the runtime that serves now."""
+        return self._fallback_name if self._active is None else self._preferred.name
+
+    @property
+    def breaker_state(self) -> State:
+        """Whether the preferred runtime serves, waits or was given up."""
+        return self._breaker.state
+
+    @property
+    def active(self) -> FallibleSession | None:
+        """The preferred runtime's session while it serves."""
+        return self._active
+
+    def step(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        """One step on the preferred runtime, or the same one on the other."""
+        if self._active is None:
+            self._recover()
+        if self._active is not None:
+            try:
+                outputs = self._active.step(inputs)
+                self._spot_check(self._active, inputs, outputs)
+                return outputs
+            except RuntimeFailure as failure:
+                self._failed(self._active, failure)
+        return self._fallback.step(inputs)
+
+    def rearm(self) -> None:
+        """Something changed (reload, resume, a device came): try again at the next step."""
+        self._rearm.set()
+
+    def close(self) -> None:
+        """Close every session; a restart under way closes what it opens."""
+        if self._restart is not None:
+            self._restart.discard(CLOSE_S)
+            self._restart = None
+        for session in (self._active, self._resting):
+            if session is not None:
+                session.close()
+        self._active = self._resting = None
+        self._fallback.close()
+
+    def _spot_check(
+        self, session: FallibleSession, inputs: Tensors, outputs: dict[str, NDArray[Any]]
+    ) -> None:
+        if not self._spot_check_steps:
+            return
+        self._until_check -= 1
+        if self._until_check > 0:
+            return
+        self._until_check = self._spot_check_steps
+        for name, expected in self._fallback.step(inputs).items():
+            difference = np.abs(outputs[name].astype(np.int64) - expected.astype(np.int64)).max()
+            if difference > session.tolerance:
+                raise RuntimeFailure(
+                    "output-mismatch",
+                    f"{name} is off by {difference} against {self._fallback_name}, allowed "
+                    f"{session.tolerance}",
+                )
+
+    def _failed(self, session: FallibleSession, failure: RuntimeFailure) -> None:
+        self._active = None
+        if failure.session_usable:
+            self._resting = session
+        else:
+            session.abandon()
+        self._count(failure)
+        self._breaker.trip(self._clock())
+        self._tell(self._preferred.name, failure.reason, failure.detail)
+
+    def _recover(self) -> None:
+        """One look at what is under way; starts what is due. Never waits."""
+        now_s = self._clock()
+        if self._rearm.is_set():
+            self._rearm.clear()
+            self._breaker.rearm(now_s)
+        if self._resting is not None and self._resting.recovery() is Recovery.LOST:
+            self._resting.abandon()
+            self._resting = None
+        if self._restart is not None:
+            if not self._restart.done:
+                return
+            restart, self._restart = self._restart, None
+            self._finish(restart)
+        elif self._breaker.may_try(now_s):
+            if self._resting is None:
+                self._restart = Restart(lambda: self._preferred.open(self._package))
+            elif self._resting.recovery() is Recovery.READY:
+                resting, self._resting = self._resting, None
+                self._restart = Restart(lambda: _proved(resting))
+
+    def _finish(self, restart: Restart) -> None:
+        if restart.failure is not None:
+            self._not_started(restart.failure)
+            return
+        self._active = restart.session
+        self._until_check = self._spot_check_steps
+        self._breaker.restarted(self._clock())
+        self._tell(
+            self._fallback_name, "recovered", f"{self._preferred.name} reproduces the vectors again"
+        )
+
+    def _not_started(self, failure: RuntimeFailure) -> None:
+        now_s = self._clock()
+        self._count(failure)
+        if failure.reason in WAITING_REASONS:
+            self._breaker.absent(now_s)
+        elif failure.reason in FINAL_REASONS:
+            self._breaker.halt()
+        else:
+            self._breaker.restart_failed(now_s)
+        if self._breaker.state is State.HALTED:
+            log.error(
+                "%s: %s is given up until a reload: %s",
+                *(self._package.name, self._preferred.name, failure),
+            )
+
+    def _count(self, failure: RuntimeFailure) -> None:
+        self.failures[failure.reason] = self.failures.get(failure.reason, 0) + 1
+
+    def _tell(self, previous: str | None, reason: str, detail: str) -> None:
+        change = RuntimeChange(
+            self._package.name, self._package.version, self.runtime, previous, reason, detail
+        )
+        log.warning("%s runs on %s: %s: %s", change.model, change.runtime, reason, detail)
+        self._on_change(change)
+
+
+def _proved(session: FallibleSession) -> FallibleSession:
+    try:
+        session.verify()
+    except BaseException:
+        session.abandon()
+        raise
+    return session
