@@ -3,8 +3,8 @@
 Generalised cross-correlation with phase transform: C. Knapp and G. Carter, "The generalized
 correlation method for estimation of time delay", IEEE Trans. ASSP 24 (1976). The cross-spectrum
 is averaged over windows of one second, so a talker and noise average out while the loudspeaker's
-path stays. The answer is a whole number of canceller blocks, held with hysteresis: each change
-costs the canceller a part of what it has learnt.
+path stays. What is applied is a whole number of canceller blocks, held with hysteresis: each
+change costs the canceller a part of what it has learnt.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from kwsd.dsp.kalman import HOP_SAMPLES
 
 FloatArray = NDArray[np.float32]
 
+SAMPLES_PER_MS = 16
 WINDOW_SAMPLES = 16_384
+LONGEST_SEARCH_MS = WINDOW_SAMPLES // 2 // SAMPLES_PER_MS
 UPDATE_BLOCKS = 16
 """A new estimate every 16 blocks: 256 ms."""
 
@@ -31,24 +33,25 @@ CONFIDENT_RATIO = 8.0
 """Peak over root mean square of the correlation that counts as found."""
 
 AGREEING_ESTIMATES = 2
+AGREEING_SAMPLES = 64
 SILENT_POWER = 1e-9
 
 
 class DelayTracker:
-    """Finds the delay of `microphone` behind `reference`, both given block by block.
+    """Finds the delay of a microphone behind the reference, both given block by block.
 
     Parameters
     ----------
     search_ms : int
-        Largest delay that is looked for.
+        Largest delay that is looked for, up to `LONGEST_SEARCH_MS`.
     """
 
     def __init__(self, search_ms: int) -> None:
-        self._search_samples = min(search_ms * 16, WINDOW_SAMPLES // 2)
+        self._search_samples = min(search_ms, LONGEST_SEARCH_MS) * SAMPLES_PER_MS
         self.reset()
 
-    def reset(self) -> None:
-        """Forget everything, as after a gap."""
+    def reset(self, applied_samples: int = 0) -> None:
+        """Forget what was heard; after a gap what is applied may stay."""
         self._mic = np.zeros(WINDOW_SAMPLES, np.float32)
         self._reference = np.zeros(WINDOW_SAMPLES, np.float32)
         self._cross = np.zeros(WINDOW_SAMPLES // 2 + 1, np.complex64)
@@ -58,8 +61,11 @@ class DelayTracker:
         self.delay_samples: int | None = None
         """Where the loudspeaker's sound arrives, None before the first confident estimate."""
 
-        self.applied_samples = 0
+        self.applied_samples = applied_samples
         """How much the reference is to be delayed: a multiple of the canceller's block."""
+
+        self.confidence = 0.0
+        """Peak over root mean square of the last correlation; above `CONFIDENT_RATIO` it counts."""
 
     def push(self, mic: FloatArray, reference: FloatArray) -> bool:
         """Take one block of each, float32 [HOP_SAMPLES]; True if `applied_samples` changed."""
@@ -72,27 +78,27 @@ class DelayTracker:
         return self._estimate()
 
     def _estimate(self) -> bool:
-        if float(np.mean(self._reference**2)) < SILENT_POWER:
-            return False
         # Half of the window is zeroed in the reference, so that lags up to it do not wrap round.
         early = self._reference.copy()
         early[WINDOW_SAMPLES // 2 :] = 0.0
-        cross = np.fft.rfft(self._mic) * np.conj(np.fft.rfft(early))
-        self._cross = FORGETTING * self._cross + (cross / (np.abs(cross) + 1e-12)).astype(
-            np.complex64
-        )
-        correlation = np.abs(np.fft.irfft(self._cross)[: self._search_samples])
-        peak = int(np.argmax(correlation))
-        rms = float(np.sqrt(np.mean(correlation**2))) + 1e-12
-        if float(correlation[peak]) < CONFIDENT_RATIO * rms:
+        if float(np.mean(early**2)) < SILENT_POWER:
             return False
-        self._agreeing = self._agreeing + 1 if abs(peak - self._candidate) <= 64 else 1
+        cross = np.fft.rfft(self._mic) * np.conj(np.fft.rfft(early))
+        whitened = (cross / (np.abs(cross) + np.float32(1e-12))).astype(np.complex64)
+        self._cross = np.float32(FORGETTING) * self._cross + whitened
+        correlation = np.abs(np.fft.irfft(self._cross)[: WINDOW_SAMPLES // 2])
+        peak = int(np.argmax(correlation[: self._search_samples + 1]))
+        rms = float(np.sqrt(np.mean(correlation**2))) + 1e-12
+        self.confidence = float(correlation[peak]) / rms
+        if self.confidence < CONFIDENT_RATIO:
+            return False
+        agrees = abs(peak - self._candidate) <= AGREEING_SAMPLES
+        self._agreeing = self._agreeing + 1 if agrees else 1
         self._candidate = peak
         if self._agreeing < AGREEING_ESTIMATES:
             return False
         self.delay_samples = peak
-        behind = peak - self.applied_samples
-        if 0 <= behind <= USABLE_SAMPLES:
+        if 0 <= peak - self.applied_samples <= USABLE_SAMPLES:
             return False
         applied = max(0, peak - MARGIN_SAMPLES) // HOP_SAMPLES * HOP_SAMPLES
         changed = applied != self.applied_samples
@@ -101,20 +107,39 @@ class DelayTracker:
 
 
 class DelayLine:
-    """The reference, delayed by a whole number of blocks that may change between blocks."""
+    """Channels delayed by a whole number of blocks, which may change between blocks.
 
-    def __init__(self, longest_samples: int) -> None:
-        self._store = np.zeros(
-            longest_samples // HOP_SAMPLES * HOP_SAMPLES + 2 * HOP_SAMPLES, np.float32
-        )
+    Parameters
+    ----------
+    channels : int
+        Rows.
+    longest_samples : int
+        Largest delay.
+    history_blocks : int
+        Blocks of delayed past that `history` gives.
+    """
+
+    def __init__(self, channels: int, longest_samples: int, history_blocks: int) -> None:
+        self._history = history_blocks
+        blocks = longest_samples // HOP_SAMPLES + history_blocks + 1
+        self._store = np.zeros((channels, blocks * HOP_SAMPLES), np.float32)
 
     def reset(self) -> None:
         """Forget the past."""
         self._store[:] = 0.0
 
     def push(self, block: FloatArray, delay_samples: int) -> FloatArray:
-        """Take float32 [HOP_SAMPLES], give the block `delay_samples` earlier."""
-        self._store[:-HOP_SAMPLES] = self._store[HOP_SAMPLES:]
-        self._store[-HOP_SAMPLES:] = block
-        end = len(self._store) - delay_samples
-        return self._store[end - HOP_SAMPLES : end].copy()
+        """Take float32 [channels, HOP_SAMPLES], give the block `delay_samples` earlier."""
+        self._store[:, :-HOP_SAMPLES] = self._store[:, HOP_SAMPLES:]
+        self._store[:, -HOP_SAMPLES:] = block
+        return self._block(delay_samples)
+
+    def history(self, delay_samples: int) -> list[FloatArray]:
+        """The blocks before the last one, oldest first, as this delay would have given them."""
+        return [
+            self._block(delay_samples + age * HOP_SAMPLES) for age in range(self._history, 0, -1)
+        ]
+
+    def _block(self, delay_samples: int) -> FloatArray:
+        end = self._store.shape[1] - delay_samples
+        return self._store[:, end - HOP_SAMPLES : end].copy()

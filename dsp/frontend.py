@@ -1,9 +1,10 @@
 """The DSP stage: microphones and reference in, detector branch and voice branch out.
 
-Per 16 ms block: non-finite samples out, DC blocker, delay of the reference, one Kalman canceller
-per microphone. The detector branch is the linear residual of one microphone and nothing more;
-the voice branch is that residual behind the suppressor. The second microphone takes over when
-the first is dead; a two-microphone canceller or beamformer is still to come.
+Per 16 ms block: absurd samples out, DC blocker, companions of the reference, delay of the
+reference, one Kalman canceller per microphone. The detector branch is the linear residual of one
+microphone and nothing more; the voice branch is that residual behind the suppressor. The second
+microphone takes over when the first is dead or clips; a two-microphone canceller or beamformer
+is still to come.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kwsd.block import Block
+from kwsd.dsp.companions import COMPANIONS, Companions
+from kwsd.dsp.companions import PARTITIONS as COMPANION_PARTITIONS
 from kwsd.dsp.dc_blocker import DcBlocker
 from kwsd.dsp.delay import DelayLine, DelayTracker
 from kwsd.dsp.kalman import HOP_SAMPLES, KalmanCanceller, ReferenceSpectra
-from kwsd.dsp.metrics import CLIP_LEVEL, FrontEndMetrics, Meter
+from kwsd.dsp.metrics import FrontEndMetrics, Meter
+from kwsd.dsp.microphone_choice import CLIP_LEVEL, MicrophoneChoice
 from kwsd.dsp.reblock import Reblock
 from kwsd.dsp.suppressor import VOICE_DELAY_SAMPLES, Suppressor
 
 FloatArray = NDArray[np.float32]
 
-DEAD_POWER = 1e-12
-"""Mean power of a microphone that gives nothing (-120 dBFS)."""
+LARGEST_SAMPLE = 16.0
+"""Full scale is 1; what is beyond this would overflow a square somewhere."""
 
 
 @dataclass(frozen=True)
@@ -83,37 +87,58 @@ class FrontEnd:
     microphones : int
         1 or 2.
     has_reference : bool
-        Whether blocks carry what the loudspeaker plays.
+        Whether blocks carry what the loudspeaker plays; where it is False a reference in a
+        block is not looked at, where it is True a missing one counts as silence.
+    companions : bool
+        Cancel with distortion products of the reference too.
+
+    Raises
+    ------
+    ValueError
+        Another number of microphones.
     """
 
     voice_delay_samples = VOICE_DELAY_SAMPLES
 
-    def __init__(self, config: FrontEndConfig, microphones: int, has_reference: bool) -> None:
+    def __init__(
+        self,
+        config: FrontEndConfig,
+        microphones: int,
+        has_reference: bool,
+        companions: bool = True,
+    ) -> None:
+        if microphones not in (1, 2):
+            raise ValueError(f"front end for {microphones} microphones: must be 1 or 2")
         self.config = config
         self._microphones = microphones
         self._has_reference = has_reference
+        self._cancels = config.aec and has_reference
         channels = microphones + 1
         self._reblock = Reblock(channels, HOP_SAMPLES)
         self._dc = DcBlocker(channels, HOP_SAMPLES)
-        partitions = max(1, config.tail_ms * 16 // HOP_SAMPLES)
+        self._choice = MicrophoneChoice(microphones)
+        self._companions = Companions(HOP_SAMPLES) if companions else None
+        tail = max(1, config.tail_ms * 16 // HOP_SAMPLES)
+        partitions = [tail]
+        if companions:
+            partitions += [min(tail, COMPANION_PARTITIONS)] * COMPANIONS
+        self._tracker = DelayTracker(config.delay_search_ms)
+        self._line = DelayLine(len(partitions), config.delay_search_ms * 16, tail + 1)
         self._spectra = ReferenceSpectra(partitions)
         self._cancellers = [KalmanCanceller(partitions) for _ in range(microphones)]
-        self._tracker = DelayTracker(config.delay_search_ms)
-        self._line = DelayLine(config.delay_search_ms * 16)
         self._suppressor = Suppressor()
         self._meter = Meter(microphones)
         self._next_sample = 0
 
-    @property
-    def _cancels(self) -> bool:
-        return self.config.aec and self._has_reference
-
     def reset(self) -> None:
         """Back to the state of a new object."""
         self._restart()
+        if self._companions is not None:
+            self._companions.reset()
         for canceller in self._cancellers:
             canceller.reset()
         self._tracker.reset()
+        self._choice.reset()
         self._meter.reset()
         self._next_sample = 0
 
@@ -124,37 +149,46 @@ class FrontEnd:
         self._spectra.reset()
         self._line.reset()
         self._suppressor.reset()
+        self._tracker.reset(self._tracker.applied_samples)
 
     def process(self, block: Block) -> FrontEndFrame:
         """Take a block of any length, give what it completes (possibly nothing).
 
+        At a gap up to 255 samples that waited for their block are dropped with it.
+
         Raises
         ------
         ValueError
-            The block has another number of microphones than the front end was made for.
+            The block has another number of microphones than the front end was made for, or a
+            reference of another length than the microphones.
         """
-        if block.mics.shape[0] != self._microphones:
-            raise ValueError(
-                f"block has {block.mics.shape[0]} microphones, front end has {self._microphones}"
-            )
+        joined = self._join(block)
         if block.gap:
             self._restart()
-            applied = self._tracker.applied_samples
-            self._tracker.reset()
-            self._tracker.applied_samples = applied
         if self._reblock.held_samples == 0:
             self._next_sample = block.start_sample
-        reference = block.reference
-        if reference is None:
-            reference = np.zeros(block.samples, np.float32)
-        joined = np.concatenate([block.mics, reference[None]]).astype(np.float32, copy=False)
-        bad = ~np.isfinite(joined)
+        bad = ~(np.abs(joined) <= LARGEST_SAMPLE)
         if bad.any():
             self._meter.bad_samples += int(bad.sum())
             joined = np.where(bad, np.float32(0.0), joined)
         clipped = np.abs(joined[: self._microphones]) >= CLIP_LEVEL
         self._meter.clipped_samples += int(clipped.sum())
-        return self._run(joined)
+        return self._frame([self._block(part) for part in self._reblock.push(joined)])
+
+    def _join(self, block: Block) -> FloatArray:
+        """Channels of a block under each other, float32 [microphones + 1, n]."""
+        if block.mics.shape[0] != self._microphones:
+            raise ValueError(
+                f"block has {block.mics.shape[0]} microphones, front end has {self._microphones}"
+            )
+        reference = block.reference if self._has_reference else None
+        if reference is None:
+            reference = np.zeros(block.samples, np.float32)
+        if reference.shape != (block.samples,):
+            raise ValueError(
+                f"reference of a block has shape {reference.shape}, must be ({block.samples},)"
+            )
+        return np.concatenate([block.mics, reference[None]]).astype(np.float32, copy=False)
 
     def flush(self) -> FrontEndFrame:
         """Give what is still held back, padded to a whole block and cut again."""
@@ -162,69 +196,65 @@ class FrontEnd:
         if held == 0:
             return self._frame([])
         pad = np.zeros((self._microphones + 1, HOP_SAMPLES - held), np.float32)
-        frame = self._run(pad)
-        return FrontEndFrame(
-            frame.start_sample,
-            frame.detector[:held],
-            frame.voice[:held],
-            frame.reference[:held],
-            frame.metrics,
-        )
-
-    def _run(self, joined: FloatArray) -> FrontEndFrame:
-        return self._frame([self._block(part) for part in self._reblock.push(joined)])
+        return self._frame([self._block(part, held) for part in self._reblock.push(pad)])
 
     def _frame(self, parts: list[tuple[FloatArray, FloatArray, FloatArray]]) -> FrontEndFrame:
         start = self._next_sample
-        self._next_sample += HOP_SAMPLES * len(parts)
+        self._next_sample += sum(len(part[0]) for part in parts)
         none = np.zeros(0, np.float32)
         detector, voice, reference = (
             np.concatenate([none, *(part[i] for part in parts)]) for i in range(3)
         )
         delay = self._tracker.delay_samples if self._cancels else None
-        metrics = self._meter.snapshot(self._has_reference, delay)
+        metrics = self._meter.snapshot(
+            self._has_reference, delay, self._choice.used, self._choice.dead
+        )
         return FrontEndFrame(start, detector, voice, reference, metrics)
 
-    def _block(self, joined: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """One block of 16 ms: detector, voice and aligned reference."""
+    def _block(
+        self, joined: FloatArray, valid: int = HOP_SAMPLES
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """One block of 16 ms: detector, voice and aligned reference, as far as it is valid.
+
+        Where the microphone is padded its echo stops in the middle: nothing is to be learnt or
+        measured there.
+        """
+        used = self._choice.update(joined[:-1])
         if self.config.dc_block:
             joined = self._dc.process(joined)
         mics, reference = joined[:-1], joined[-1]
-        residuals, echoes = (
-            [mics[i] for i in range(len(mics))],
-            [np.zeros_like(reference)] * len(mics),
-        )
-        aligned = reference
+        residual, echo = mics[used], np.zeros_like(reference)
         if self._cancels:
-            aligned = self._align(mics, reference)
-            self._spectra.push(aligned)
-            for i, canceller in enumerate(self._cancellers):
-                residuals[i], echoes[i] = canceller.process(mics[i], self._spectra)
-        used = self._choose(mics)
-        self._meter.update(mics, aligned, residuals[used], used)
+            reference = self._align(mics[used], reference)
+            cancelled = [
+                canceller.process(mic, self._spectra, learn=valid == HOP_SAMPLES)
+                for canceller, mic in zip(self._cancellers, mics, strict=True)
+            ]
+            residual, echo = cancelled[used]
+        if valid == HOP_SAMPLES:
+            self._meter.update(mics, reference, residual, used)
         if not self.config.voice_branch:
-            return residuals[used], residuals[used], aligned
-        voice = self._suppressor.process(
-            residuals[used],
-            echoes[used] if self.config.suppress_echo else np.zeros_like(reference),
-            self.config.noise_reduction,
-        )
-        return residuals[used], voice, aligned
+            return residual[:valid], residual[:valid], reference[:valid]
+        if not self.config.suppress_echo:
+            echo = np.zeros_like(echo)
+        voice = self._suppressor.process(residual, echo, self.config.noise_reduction)
+        return residual[:valid], voice[:valid], reference[:valid]
 
-    def _align(self, mics: FloatArray, reference: FloatArray) -> FloatArray:
+    def _align(self, mic: FloatArray, reference: FloatArray) -> FloatArray:
         """Delay the reference; when the delay changes the echo paths move with it."""
-        if self.config.delay_search_ms > 0:
-            before = self._tracker.applied_samples
-            if self._tracker.push(mics[self._choose(mics)], reference):
-                moved = (before - self._tracker.applied_samples) // HOP_SAMPLES
-                self._spectra.reset()
-                for canceller in self._cancellers:
-                    canceller.shift(moved)
-        return self._line.push(reference, self._tracker.applied_samples)
-
-    def _choose(self, mics: FloatArray) -> int:
-        """Microphone 0, unless it has given nothing for a while and the other one has."""
-        power = self._meter.mic_power
-        if len(mics) > 1 and power[0] < DEAD_POWER <= power[1]:
-            return 1
-        return 0
+        before = self._tracker.applied_samples
+        moved = self.config.delay_search_ms > 0 and self._tracker.push(mic, reference)
+        delay = self._tracker.applied_samples
+        channels = reference[None]
+        if self._companions is not None:
+            channels = self._companions.process(reference)
+        delayed = self._line.push(channels, delay)
+        if moved:
+            self._spectra.reset()
+            for past in self._line.history(delay):
+                self._spectra.push(past)
+            for canceller in self._cancellers:
+                canceller.shift((before - delay) // HOP_SAMPLES)
+        self._spectra.push(delayed)
+        aligned: FloatArray = delayed[0]
+        return aligned

@@ -3,14 +3,18 @@
 Sources: G. Enzner and P. Vary, "Frequency-domain adaptive Kalman filter for acoustic echo
 control in hands-free telephones", Signal Processing 86 (2006); F. Kuech, E. Mabande, G. Enzner,
 "State-space architecture of the partitioned-block-based acoustic echo controller", ICASSP 2014.
-Variant: diagonal state covariance, overlap-save with half-filled blocks. The Kalman gain takes
-the place of a double-talk detector: it falls where the near end is loud.
+Variant: diagonal state covariance, overlap-save with half-filled blocks, any number of input
+channels (the reference and its companions) with an echo path each. The Kalman gain takes the
+place of a double-talk detector: it falls where the near end is loud.
 
-Limits: the gradient constraint is applied to a third of the partitions in turn, which costs a
-little convergence; what the loudspeaker distorts stays in the residual.
+Limits: the gradient constraint is applied to a quarter of the partitions in turn, which costs
+a little convergence; a clock drift of 50 ppm between reference and microphone costs more than any
+constant here can win back.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,75 +26,111 @@ HOP_SAMPLES = 256
 """Block of the canceller: 16 ms."""
 
 BINS = HOP_SAMPLES + 1
-KEEP = 0.9990
+KEEP = 0.997
 """State transition: how much of the echo path is expected to stay from block to block."""
 
 START_VARIANCE = 0.5
+COMPANION_START_VARIANCE = 0.05
+"""Of channels behind the first: they are weak, and must not be learnt before it."""
+
 CONSTRAINT_GROUPS = 4
+NEAR_SMOOTHING = 0.2
+SILENT_POWER = 1e-9
+"""Mean power of a reference that plays nothing: -90 dBFS."""
+
+DEAD_POWER = 1e-12
+"""Mean power of a microphone that gives nothing: -120 dBFS."""
+
+DIVERGED_RATIO = 2.0
 
 
 class ReferenceSpectra:
-    """Spectra of the last blocks of the reference, shared by the filters of all microphones."""
-
-    def __init__(self, partitions: int) -> None:
-        self.spectra = np.zeros((partitions, BINS), np.complex64)
-        self.power = np.zeros((partitions, BINS), np.float32)
-        self._past = np.zeros(HOP_SAMPLES, np.float32)
-
-    def reset(self) -> None:
-        """Forget the past: nothing of it may be cancelled with after a gap."""
-        self.spectra[:] = 0
-        self.power[:] = 0
-        self._past[:] = 0
-
-    def push(self, block: FloatArray) -> None:
-        """Take the next float32 [HOP_SAMPLES] of the reference."""
-        frame = np.concatenate([self._past, block])
-        self._past = block.copy()
-        self.spectra[1:] = self.spectra[:-1]
-        self.power[1:] = self.power[:-1]
-        newest = np.fft.rfft(frame).astype(np.complex64)
-        self.spectra[0] = newest
-        self.power[0] = newest.real**2 + newest.imag**2
-
-
-class KalmanCanceller:
-    """Echo path of one microphone.
+    """Spectra of the last blocks of every channel, shared by the filters of all microphones.
 
     Parameters
     ----------
-    partitions : int
-        Length of the echo path in blocks of 16 ms.
+    partitions : sequence of int
+        Blocks that are kept of each channel; the first channel is the reference.
     """
 
-    def __init__(self, partitions: int) -> None:
-        self.partitions = partitions
+    def __init__(self, partitions: Sequence[int]) -> None:
+        self.partitions = tuple(partitions)
+        ends = np.cumsum(self.partitions)
+        self.rows = tuple(
+            slice(int(end) - count, int(end))
+            for end, count in zip(ends, self.partitions, strict=True)
+        )
+        """Rows of each channel in `spectra`, newest block first."""
+
+        total = int(ends[-1])
+        self.spectra = np.zeros((total, BINS), np.complex64)
+        self.conjugate = np.zeros((total, BINS), np.complex64)
+        self.power = np.zeros((total, BINS), np.float32)
+        self._block_power = np.zeros(self.partitions[0])
+        self._past = np.zeros((len(self.partitions), HOP_SAMPLES), np.float32)
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing that the filters can reach has been played."""
+        return bool(self._block_power.max() < SILENT_POWER)
+
+    def reset(self) -> None:
+        """Forget the past: nothing of it may be cancelled with after a gap."""
+        for state in (self.spectra, self.conjugate, self.power, self._block_power, self._past):
+            state[:] = 0
+
+    def push(self, block: FloatArray) -> None:
+        """Take the next float32 [channels, HOP_SAMPLES]."""
+        newest = np.fft.rfft(np.concatenate([self._past, block], axis=1), axis=1)
+        self._past = block.copy()
+        for channel, rows in enumerate(self.rows):
+            for state in (self.spectra, self.conjugate, self.power):
+                state[rows.start + 1 : rows.stop] = state[rows.start : rows.stop - 1]
+            self.spectra[rows.start] = newest[channel]
+            self.conjugate[rows.start] = np.conj(newest[channel])
+            self.power[rows.start] = newest[channel].real ** 2 + newest[channel].imag ** 2
+        self._block_power[1:] = self._block_power[:-1]
+        self._block_power[0] = np.mean(block[0].astype(np.float64) ** 2)
+
+
+class KalmanCanceller:
+    """Echo paths to one microphone.
+
+    Parameters
+    ----------
+    partitions : sequence of int
+        Length of each channel's path in blocks of 16 ms, as `ReferenceSpectra` has them.
+    """
+
+    def __init__(self, partitions: Sequence[int]) -> None:
+        self.partitions = tuple(partitions)
         self.reset()
 
     def reset(self) -> None:
-        """Forget the echo path."""
-        shape = (self.partitions, BINS)
+        """Forget the echo paths."""
+        shape = (sum(self.partitions), BINS)
         self.path = np.zeros(shape, np.complex64)
         self._variance = np.full(shape, START_VARIANCE, np.float32)
+        self._variance[self.partitions[0] :] = COMPANION_START_VARIANCE
         self._near_power = np.full(BINS, 1e-6, np.float32)
         self._mic_power = self._error_power = 1e-9
         self._turn = 0
 
     def shift(self, partitions: int) -> None:
-        """Move the path by whole partitions after the reference was delayed by as many fewer."""
-        for state, fill in ((self.path, 0.0), (self._variance, START_VARIANCE)):
-            state[:] = np.roll(state, partitions, axis=0)
-            if partitions > 0:
-                state[:partitions] = fill
-            elif partitions < 0:
-                state[partitions:] = fill
-
-    def _echo(self, reference: ReferenceSpectra) -> FloatArray:
-        spectrum = np.einsum("pk,pk->k", self.path, reference.spectra)
-        return np.asarray(np.fft.irfft(spectrum)[HOP_SAMPLES:], dtype=np.float32)
+        """Move the paths by whole partitions after the reference was delayed by as many fewer."""
+        end = 0
+        for channel, count in enumerate(self.partitions):
+            start, end = end, end + count
+            unknown = START_VARIANCE if channel == 0 else COMPANION_START_VARIANCE
+            for state, fill in ((self.path, 0.0), (self._variance, unknown)):
+                state[start:end] = np.roll(state[start:end], partitions, axis=0)
+                if partitions > 0:
+                    state[start : min(start + partitions, end)] = fill
+                elif partitions < 0:
+                    state[max(start, end + partitions) : end] = fill
 
     def process(
-        self, mic: FloatArray, reference: ReferenceSpectra
+        self, mic: FloatArray, reference: ReferenceSpectra, learn: bool = True
     ) -> tuple[FloatArray, FloatArray]:
         """Cancel one block.
 
@@ -100,30 +140,58 @@ class KalmanCanceller:
             Microphone.
         reference : ReferenceSpectra
             Already holds the reference of this block.
+        learn : bool
+            Whether the block may change the paths; a padded one may not.
 
         Returns
         -------
         error, echo : ndarray, float32 [HOP_SAMPLES]
             What is left of the microphone after this block's update, and the echo estimate.
+            While the reference is silent, or the microphone is, nothing is changed or learnt.
         """
-        prior = mic - self._echo(reference)
+        # A dead or muted microphone has no echo in it; the estimate would be all there is.
+        dead = float(mic @ mic) < DEAD_POWER * HOP_SAMPLES
+        if reference.silent or dead:
+            return mic, np.zeros_like(mic)
+        echo = self._echo(reference)
+        if learn:
+            prior = mic - echo
+            self._learn(prior, reference)
+            self._recover(mic, prior)
+            # Measured: the estimate after the update finds a fifth more words than the one before.
+            echo = self._echo(reference)
+        return mic - echo, echo
+
+    def _echo(self, reference: ReferenceSpectra) -> FloatArray:
+        spectrum = np.einsum("pk,pk->k", self.path, reference.spectra)
+        return np.asarray(np.fft.irfft(spectrum)[HOP_SAMPLES:], dtype=np.float32)
+
+    def _learn(self, prior: FloatArray, reference: ReferenceSpectra) -> None:
+        """Kalman update of the paths from the error before it."""
         half_filled = np.concatenate([np.zeros(HOP_SAMPLES, np.float32), prior])
         error = np.fft.rfft(half_filled).astype(np.complex64)
         error_power = error.real**2 + error.imag**2
         expected = np.einsum("pk,pk->k", self._variance, reference.power)
-        # Near end and noise: the error power less what the filter itself still expects to be wrong.
+        # What the filter itself still expects to be wrong is not the near end's.
         near = np.maximum(error_power - 0.5 * expected, 0.1 * error_power)
-        self._near_power += np.float32(0.2) * (near - self._near_power)
+        self._near_power += np.float32(NEAR_SMOOTHING) * (near - self._near_power)
+        # Factors 2 and 0.5: half of each block is padding.
         gain = self._variance / (expected + 2.0 * self._near_power + np.float32(1e-10))
-        self.path += gain * np.conj(reference.spectra) * error
+        step = reference.conjugate * error
+        step *= gain
+        self.path += step
         self._constrain()
-        shrink = np.maximum(1.0 - 0.5 * gain * reference.power, 0.05)
-        keep2 = np.float32(KEEP**2)
+        gain *= reference.power
+        gain *= np.float32(-0.5)
+        gain += np.float32(1.0)
+        shrink = np.maximum(gain, np.float32(0.05), out=gain)
+        keep2 = KEEP**2
         path_power = self.path.real**2 + self.path.imag**2
-        self._variance = keep2 * shrink * self._variance + (1 - keep2) * path_power + 1e-12
-        self._recover(mic, prior)
-        echo = self._echo(reference)
-        return mic - echo, echo
+        path_power *= np.float32(1.0 - keep2)
+        self._variance *= shrink
+        self._variance *= np.float32(keep2)
+        self._variance += path_power
+        self._variance += np.float32(1e-12)
 
     def _constrain(self) -> None:
         """Force a group of partitions, in turn, back to responses that fit into a block."""
@@ -137,7 +205,7 @@ class KalmanCanceller:
         """If the error is louder than the microphone the path has changed: learn it anew."""
         self._mic_power = 0.9 * self._mic_power + 0.1 * float(mic @ mic)
         self._error_power = 0.9 * self._error_power + 0.1 * float(error @ error)
-        if self._error_power > 2.0 * self._mic_power + 1e-9:
+        if self._error_power > DIVERGED_RATIO * self._mic_power + 1e-9:
             self.path *= np.float32(0.3)
             self._variance = np.maximum(self._variance, np.float32(0.1 * START_VARIANCE))
             self._error_power = self._mic_power

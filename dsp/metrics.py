@@ -10,18 +10,19 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 
 LOWEST_DB = -120.0
-CLIP_LEVEL = 0.999
+LOWEST_POWER = 1e-12
 SMOOTHING = 0.05
 """Share of a new 16 ms block in the slow averages: time constant 0.3 s."""
 
 ECHO_ACTIVE_DBFS = -60.0
-NOISE_RISE = 1.005
-"""Growth of the level floor per block: 1.3 dB a second."""
+FLOOR_SPAN_BLOCKS = 100
+FLOOR_SPANS = 4
+"""The noise floor is the smallest level of the last four spans of 1.6 s."""
 
 
 def power_to_db(power: float) -> float:
     """Power to dB, never below -120."""
-    return max(LOWEST_DB, 10.0 * float(np.log10(max(power, 1e-12))))
+    return max(LOWEST_DB, 10.0 * float(np.log10(max(power, LOWEST_POWER))))
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class FrontEndMetrics:
     """Microphone samples at full scale since the start."""
 
     bad_samples: int
-    """Samples that were not finite and were replaced by 0, since the start."""
+    """Samples that were not finite or absurdly large and were replaced, since the start."""
 
     erle_db: float | None
     """Echo return loss enhancement: microphone over residual while the reference is active."""
@@ -50,13 +51,43 @@ class FrontEndMetrics:
     """The loudspeaker is playing."""
 
     noise_floor_dbfs: float
-    """Floor of the detector branch's level."""
+    """Smallest level of the detector branch within the last seconds."""
 
     snr_db: float
-    """Detector branch over its floor."""
+    """Level of the detector branch over its floor."""
 
     doa_deg: float | None
     """Direction of arrival; not estimated yet, always None."""
+
+    microphone: int = 0
+    """Microphone that the branches listen to."""
+
+    dead_microphones: tuple[int, ...] = ()
+    """Microphones whose samples do not change at all."""
+
+
+class LevelFloor:
+    """Smallest value of a level within the last `FLOOR_SPANS` spans, in bounded memory.
+
+    Minimum statistics after R. Martin, "Noise power spectral density estimation based on
+    optimal smoothing and minimum statistics", IEEE Trans. Speech and Audio Processing 9 (2001),
+    for one broadband level.
+    """
+
+    def __init__(self) -> None:
+        self._minima: list[float] = []
+        self._current = np.inf
+        self._blocks = 0
+
+    def update(self, power: float) -> float:
+        """Take the smoothed power of one block, give the floor."""
+        self._current = min(self._current, power)
+        floor = min([self._current, *self._minima])
+        self._blocks += 1
+        if self._blocks == FLOOR_SPAN_BLOCKS:
+            self._minima = [*self._minima, self._current][-(FLOOR_SPANS - 1) :]
+            self._current, self._blocks = np.inf, 0
+        return max(floor, LOWEST_POWER)
 
 
 class Meter:
@@ -71,11 +102,13 @@ class Meter:
         self.mic_power = np.zeros(self._microphones)
         self.reference_power = 0.0
         self.residual_power = 0.0
+        self.floor_power = LOWEST_POWER
         self.erle_db: float | None = None
-        self.floor_power: float | None = None
         self.clipped_samples = 0
         self.bad_samples = 0
-        self._erle = np.zeros(2)
+        self._blocks = 0
+        self._floor = LevelFloor()
+        self._echo_power = np.zeros(2)
 
     @property
     def echo_active(self) -> bool:
@@ -86,22 +119,29 @@ class Meter:
         self, mics: FloatArray, reference: FloatArray, residual: FloatArray, used: int
     ) -> None:
         """Take one block: microphones [m, n], reference [n], residual [n] of microphone `used`."""
-        powers = (mics.astype(np.float64) ** 2).mean(axis=1)
-        self.mic_power += SMOOTHING * (powers - self.mic_power)
-        played = float((reference.astype(np.float64) ** 2).mean())
-        self.reference_power += SMOOTHING * (played - self.reference_power)
-        left = float((residual.astype(np.float64) ** 2).mean())
-        self.residual_power += SMOOTHING * (left - self.residual_power)
-        if self.floor_power is None:
-            self.floor_power = max(left, 1e-12)
-        self.floor_power = max(1e-12, min(self.residual_power, self.floor_power * NOISE_RISE))
+        # Plain averages until the first 0.3 s are over: no climb from zero.
+        self._blocks += 1
+        share = max(SMOOTHING, 1.0 / self._blocks)
+        powers = np.mean(mics.astype(np.float64) ** 2, axis=1)
+        played = float(np.mean(reference.astype(np.float64) ** 2))
+        left = float(np.mean(residual.astype(np.float64) ** 2))
+        self.mic_power += share * (powers - self.mic_power)
+        self.reference_power += share * (played - self.reference_power)
+        self.residual_power += share * (left - self.residual_power)
+        self.floor_power = self._floor.update(self.residual_power)
         if self.echo_active:
-            self._erle += SMOOTHING * (np.array([powers[used], left]) - self._erle)
-            self.erle_db = power_to_db(self._erle[0]) - power_to_db(self._erle[1])
+            self._echo_power += SMOOTHING * (np.array([powers[used], left]) - self._echo_power)
+            self.erle_db = power_to_db(self._echo_power[0]) - power_to_db(self._echo_power[1])
 
-    def snapshot(self, has_reference: bool, delay_samples: int | None) -> FrontEndMetrics:
+    def snapshot(
+        self,
+        has_reference: bool,
+        delay_samples: int | None,
+        microphone: int,
+        dead: tuple[bool, ...],
+    ) -> FrontEndMetrics:
         """The present values."""
-        floor_db = power_to_db(self.floor_power or 0.0)
+        floor_db = power_to_db(self.floor_power)
         return FrontEndMetrics(
             mic_level_dbfs=tuple(power_to_db(float(power)) for power in self.mic_power),
             reference_level_dbfs=power_to_db(self.reference_power) if has_reference else None,
@@ -113,4 +153,6 @@ class Meter:
             noise_floor_dbfs=floor_db,
             snr_db=power_to_db(self.residual_power) - floor_db,
             doa_deg=None,
+            microphone=microphone,
+            dead_microphones=tuple(index for index, gone in enumerate(dead) if gone),
         )

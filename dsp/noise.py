@@ -50,16 +50,17 @@ class NoiseTracker:
             self.power = self.power + (power - self.power) / np.float32(self._frames)
             self.power = np.maximum(self.power, np.float32(FLOOR))
             return self.power
-        likelihood = np.exp(-np.minimum(power / self.power * (PRIOR_SNR / (1 + PRIOR_SNR)), 50.0))
-        probability = 1.0 / (1.0 + (1.0 + PRIOR_SNR) * likelihood)
-        self._mean_probability += (1 - PROBABILITY_SMOOTHING) * (
+        exponent = power / self.power * np.float32(PRIOR_SNR / (1.0 + PRIOR_SNR))
+        likelihood = np.exp(-np.minimum(exponent, np.float32(50.0)))
+        probability = np.float32(1.0) / (np.float32(1.0) + np.float32(1.0 + PRIOR_SNR) * likelihood)
+        self._mean_probability += np.float32(1.0 - PROBABILITY_SMOOTHING) * (
             probability - self._mean_probability
         )
         # A bin that has looked like speech for long is noise that grew: let it in.
         stuck = self._mean_probability > STUCK_PROBABILITY
-        probability = np.where(stuck, np.minimum(probability, STUCK_PROBABILITY), probability)
-        self.speech_probability = probability.astype(np.float32)
-        expected = probability * self.power + (1 - probability) * power
-        self.power = (SMOOTHING * self.power + (1 - SMOOTHING) * expected).astype(np.float32)
-        self.power = np.maximum(self.power, np.float32(FLOOR))
+        probability[stuck] = np.minimum(probability[stuck], np.float32(STUCK_PROBABILITY))
+        self.speech_probability = probability
+        # Average of the old power and the expected one, p old + (1 - p) new.
+        step = np.float32(1.0 - SMOOTHING) * (np.float32(1.0) - probability)
+        self.power = np.maximum(self.power + step * (power - self.power), np.float32(FLOOR))
         return self.power

@@ -6,8 +6,6 @@ live and replay, and any two block sizes, equal bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,10 +36,9 @@ class Reblock:
         """Drop what is held."""
         self._held = self._held[:, :0]
 
-    def push(self, block: FloatArray) -> Iterator[FloatArray]:
+    def push(self, block: FloatArray) -> list[FloatArray]:
         """Take float32 [channels, any]; give full blocks float32 [channels, samples]."""
         held = np.concatenate([self._held, block], axis=1)
         full = held.shape[1] // self._samples * self._samples
         self._held = held[:, full:].copy()
-        for start in range(0, full, self._samples):
-            yield held[:, start : start + self._samples]
+        return [held[:, start : start + self._samples] for start in range(0, full, self._samples)]

@@ -1,0 +1,239 @@
+"""The front end as a whole: framing, echo, gaps, bad samples, missing channels."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kwsd.block import Block
+from kwsd.dsp.dc_blocker import DcBlocker
+from kwsd.dsp.frontend import FrontEnd, FrontEndConfig
+from kwsd.dsp.kalman import HOP_SAMPLES
+
+RATE_HZ = 16_000
+
+
+def scene(seconds, delay_ms=60.0, seed=0, microphones=2):
+    """Microphones float32 [m, n] that hear the reference [n] in a decaying random room."""
+    rng = np.random.default_rng(seed)
+    samples = int(seconds * RATE_HZ)
+    reference = (0.1 * rng.standard_normal(samples)).astype(np.float32)
+    size = 1 << int(np.ceil(np.log2(samples + 4000)))
+    delay = int(delay_ms * 16)
+    mics = np.zeros((microphones, samples), np.float32)
+    for mic in mics:
+        room = rng.standard_normal(4000) * 10 ** (-3 * np.arange(4000) / 4800)
+        room[0] = 4.0
+        room /= np.sqrt((room**2).sum())
+        echo = np.fft.irfft(np.fft.rfft(reference, size) * np.fft.rfft(room, size), size)
+        mic[delay:] = echo[: samples - delay]
+    mics += 1e-4 * rng.standard_normal(mics.shape).astype(np.float32)
+    return mics, reference
+
+
+def run(front_end, mics, reference=None, sizes=(480,), first_sample=0):
+    """All frames, flushed, of a signal cut into blocks of these sizes in turn."""
+    frames, start, turn = [], 0, 0
+    while start < mics.shape[1]:
+        cut = slice(start, start + sizes[turn % len(sizes)])
+        played = None if reference is None else reference[cut]
+        frames.append(front_end.process(Block(first_sample + start, mics[:, cut], played)))
+        start, turn = cut.stop, turn + 1
+    frames.append(front_end.flush())
+    return frames
+
+
+def branch(frames, name="detector"):
+    return np.concatenate([getattr(frame, name) for frame in frames])
+
+
+def blocked(signal):
+    """What the DC blocker alone makes of float32 [n]."""
+    padded = np.pad(signal, (0, -len(signal) % HOP_SAMPLES))[None]
+    blocker = DcBlocker(1, HOP_SAMPLES)
+    parts = np.split(padded, padded.shape[1] // HOP_SAMPLES, axis=1)
+    return np.concatenate([blocker.process(part)[0] for part in parts])[: len(signal)]
+
+
+def db(audio):
+    return 10 * np.log10(np.mean(np.square(audio, dtype=np.float64)) + 1e-15)
+
+
+MICS, REFERENCE = scene(0.45)
+WHOLE = run(FrontEnd(FrontEndConfig(), 2, True), MICS, REFERENCE, sizes=(len(REFERENCE),))
+
+
+@settings(deadline=None, max_examples=5)
+@given(st.lists(st.integers(1, 1500), min_size=1, max_size=8))
+def test_any_blocking_gives_the_same_bits(sizes):
+    frames = run(FrontEnd(FrontEndConfig(), 2, True), MICS, REFERENCE, sizes)
+    for name in ("detector", "voice", "reference"):
+        assert np.array_equal(branch(frames, name), branch(WHOLE, name))
+    assert frames[-1].metrics == WHOLE[-1].metrics
+    position = 0
+    for frame in frames:
+        assert len(frame.detector) == len(frame.voice) == len(frame.reference)
+        if len(frame.detector):
+            assert frame.start_sample == position
+            position += len(frame.detector)
+    assert position == len(REFERENCE)
+
+
+def test_blocks_of_one_sample_and_of_none():
+    mics, reference = MICS[:, :600], REFERENCE[:600]
+    single = run(FrontEnd(FrontEndConfig(), 2, True), mics, reference, sizes=(1,))
+    whole = run(FrontEnd(FrontEndConfig(), 2, True), mics, reference, sizes=(600,))
+    assert np.array_equal(branch(single), branch(whole))
+    front_end = FrontEnd(FrontEndConfig(), 2, True)
+    frame = front_end.process(Block(0, np.zeros((2, 0), np.float32), np.zeros(0, np.float32)))
+    assert len(frame.detector) == 0
+    assert len(front_end.flush().detector) == 0
+
+
+@pytest.mark.parametrize("delay_ms", [0, 60, 250, 450])
+def test_echo_is_cancelled_at_any_bulk_delay(delay_ms):
+    mics, reference = scene(5.0, delay_ms, microphones=1)
+    frames = run(FrontEnd(FrontEndConfig(voice_branch=False), 1, True), mics, reference)
+    late = slice(3 * RATE_HZ, None)
+    assert db(mics[0, late]) - db(branch(frames)[late]) > 20.0
+    metrics = frames[-1].metrics
+    assert metrics.echo_delay_ms == pytest.approx(delay_ms, abs=3.0)
+    assert metrics.erle_db > 20.0
+    assert metrics.echo_active
+
+
+def test_delay_jump_is_followed():
+    mics, reference = scene(9.0, 40, microphones=1)
+    mics[:, 64_000:] = scene(9.0, 400, microphones=1)[0][:, 64_000:]
+    frames = run(FrontEnd(FrontEndConfig(voice_branch=False), 1, True), mics, reference)
+    late = slice(8 * RATE_HZ, None)
+    assert frames[-1].metrics.echo_delay_ms == pytest.approx(400, abs=3.0)
+    assert db(mics[0, late]) - db(branch(frames)[late]) > 20.0
+
+
+def test_word_in_double_talk_is_not_attenuated():
+    mics, reference = scene(6.0, 60, microphones=1)
+    time_s = np.arange(mics.shape[1]) / RATE_HZ
+    word = sum(np.sin(2 * np.pi * 140 * k * time_s + k * k) / k for k in range(1, 25))
+    word = (0.05 * word * (np.sin(2 * np.pi * 2 * time_s) > 0) * (time_s > 3)).astype(np.float32)
+    detector = branch(run(FrontEnd(FrontEndConfig(), 1, True), mics + word, reference))
+    late = slice(int(3.5 * RATE_HZ), None)
+    gain = float(word[late] @ detector[late]) / float(word[late] @ word[late])
+    assert 20 * np.log10(gain) > -3.0
+    assert db(detector[late] - word[late]) < db(mics[0, late]) - 8.0
+
+
+@pytest.mark.parametrize("reference", ["none", "zeros", "missing"])
+def test_detector_is_the_dc_blocked_microphone_without_playback(reference):
+    near = (MICS[:1] + np.float32(0.2)).astype(np.float32)
+    front_end = FrontEnd(FrontEndConfig(), 1, has_reference=reference != "none")
+    frames = run(front_end, near, np.zeros_like(near[0]) if reference == "zeros" else None)
+    assert np.array_equal(branch(frames), blocked(near[0]))
+    assert abs(float(branch(frames).mean())) < 1e-3
+    assert not branch(frames, "reference").any()
+    assert frames[-1].metrics.erle_db is None
+
+
+def test_switched_off_pieces_do_nothing():
+    config = FrontEndConfig(dc_block=False, aec=False, voice_branch=False)
+    frames = run(FrontEnd(config, 2, True), MICS, REFERENCE)
+    assert np.array_equal(branch(frames), MICS[0])
+    assert np.array_equal(branch(frames, "voice"), MICS[0])
+    assert np.array_equal(branch(frames, "reference"), REFERENCE)
+    assert frames[-1].metrics.echo_delay_ms is None
+
+
+def test_bad_samples_do_not_stay():
+    mics, reference = scene(5.0, 60, microphones=1)
+    for index, value in enumerate((np.nan, np.inf, -np.inf, 1e30)):
+        mics[0, 32_000 + 10 * index] = value
+        reference[33_000 + 10 * index] = value
+    frames = run(FrontEnd(FrontEndConfig(), 1, True), mics, reference)
+    for name in ("detector", "voice", "reference"):
+        assert np.isfinite(branch(frames, name)).all()
+    assert frames[-1].metrics.bad_samples == 8
+    late = slice(4 * RATE_HZ, None)
+    assert db(mics[0, late]) - db(branch(frames)[late]) > 20.0
+
+
+def test_samples_of_any_size_leave_finite_state():
+    rng = np.random.default_rng(3)
+    wild = (10.0 ** rng.uniform(-40, 38, (2, 8000)) * rng.choice([-1, 1], (2, 8000))).astype("f4")
+    front_end = FrontEnd(FrontEndConfig(), 2, True)
+    frames = run(front_end, wild, wild[0])
+    frames += run(front_end, *scene(0.3))
+    for name in ("detector", "voice"):
+        assert np.isfinite(branch(frames, name)).all()
+
+
+def test_gap_forgets_signals_but_not_the_room():
+    mics, reference = scene(6.0, 60, microphones=1)
+    front_end = FrontEnd(FrontEndConfig(), 1, True)
+    cut = 64_000 + 100
+    front_end.process(Block(0, mics[:, :cut], reference[:cut]))
+    start = cut + 8000
+    frame = front_end.process(Block(start, mics[:, start:], reference[start:], gap=True))
+    assert frame.start_sample == start
+    # After 0.4 s the filter holds reference of this side of the gap only, and still knows the room.
+    soon = slice(int(0.4 * RATE_HZ), int(0.8 * RATE_HZ))
+    heard = mics[0, start:][soon]
+    assert db(heard) - db(frame.detector[soon]) > 15.0
+
+
+def test_flush_ends_as_clean_as_the_stream_was():
+    mics, reference = scene(3.01, 60, microphones=1)
+    assert mics.shape[1] % HOP_SAMPLES
+    front_end = FrontEnd(FrontEndConfig(), 1, True)
+    before = front_end.process(Block(0, mics, reference))
+    last = front_end.flush()
+    assert len(before.detector) + len(last.detector) == mics.shape[1]
+    # Less clean than before, because the last, padded block is cancelled without learning from it.
+    assert db(last.detector) < db(mics[0, -4096:]) - 15.0
+    assert last.metrics == before.metrics
+
+
+def test_gap_never_cancels_with_what_was_played_before_it():
+    mics, reference = scene(3.0, 60, microphones=1)
+    front_end = FrontEnd(FrontEndConfig(), 1, True)
+    front_end.process(Block(0, mics, reference))
+    near = MICS[:1]
+    frame = front_end.process(Block(100_000, near, np.zeros_like(near[0]), gap=True))
+    expected = blocked(near[0])[: len(frame.detector)]
+    assert np.array_equal(frame.detector, expected)
+
+
+def test_reset_is_a_new_object():
+    front_end = FrontEnd(FrontEndConfig(), 2, True)
+    run(front_end, *scene(1.5, 250, seed=7))
+    front_end.reset()
+    frames = run(front_end, MICS, REFERENCE)
+    for name in ("detector", "voice", "reference"):
+        assert np.array_equal(branch(frames, name), branch(WHOLE, name))
+    assert frames[-1].metrics == WHOLE[-1].metrics
+
+
+def test_second_microphone_replaces_a_dead_first_one():
+    mics, reference = scene(1.5, 60)
+    mics[0] = 0.0
+    frames = run(FrontEnd(FrontEndConfig(aec=False), 2, True), mics, reference)
+    late = slice(RATE_HZ // 2, None)
+    assert np.allclose(branch(frames)[late], blocked(mics[1])[late], atol=1e-6)
+    assert frames[-1].metrics.microphone == 1
+    assert frames[-1].metrics.dead_microphones == (0,)
+
+
+def test_clipping_is_counted():
+    mics = np.zeros((1, 480), np.float32)
+    mics[0, 10:15] = 1.0
+    frame = FrontEnd(FrontEndConfig(), 1, False).process(Block(0, mics, None))
+    assert frame.metrics.clipped_samples == 5
+
+
+def test_wrong_channels_are_refused():
+    with pytest.raises(ValueError, match="must be 1 or 2"):
+        FrontEnd(FrontEndConfig(), 3, True)
+    front_end = FrontEnd(FrontEndConfig(), 2, True)
+    with pytest.raises(ValueError, match="1 microphones, front end has 2"):
+        front_end.process(Block(0, np.zeros((1, 9), np.float32), np.zeros(9, np.float32)))
+    with pytest.raises(ValueError, match="must be \\(9,\\)"):
+        front_end.process(Block(0, np.zeros((2, 9), np.float32), np.zeros(8, np.float32)))

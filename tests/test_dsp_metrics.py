@@ -1,0 +1,108 @@
+"""Meters and the choice of the microphone."""
+
+import numpy as np
+import pytest
+
+from kwsd.dsp.metrics import FLOOR_SPAN_BLOCKS, FLOOR_SPANS, LevelFloor, Meter, power_to_db
+from kwsd.dsp.microphone_choice import DEAD_BLOCKS, RETURN_BLOCKS, MicrophoneChoice
+
+
+def block(level, seed=0, rows=1):
+    return (level * np.random.default_rng(seed).standard_normal((rows, 256))).astype(np.float32)
+
+
+def test_levels():
+    meter = Meter(2)
+    for seed in range(200):
+        mics = block(0.1, seed, rows=2)
+        mics[1] *= 0.1
+        meter.update(mics, block(0.01, seed + 1000)[0], 0.1 * mics[0], 0)
+    metrics = meter.snapshot(True, 1600, 0, (False, False))
+    assert metrics.mic_level_dbfs == pytest.approx((-20.0, -40.0), abs=0.3)
+    assert metrics.reference_level_dbfs == pytest.approx(-40.0, abs=0.3)
+    assert metrics.erle_db == pytest.approx(20.0, abs=0.1)
+    assert metrics.echo_delay_ms == 100.0
+    assert metrics.echo_active
+    assert metrics.noise_floor_dbfs == pytest.approx(-40.0, abs=0.6)
+    assert 0.0 <= metrics.snr_db < 1.0
+    assert metrics.doa_deg is None
+
+
+def test_no_reference_has_no_echo():
+    meter = Meter(1)
+    meter.update(block(0.1), np.zeros(256, np.float32), block(0.1)[0], 0)
+    metrics = meter.snapshot(False, None, 0, (False,))
+    assert metrics.reference_level_dbfs is None
+    assert metrics.echo_delay_ms is None
+    assert metrics.erle_db is None
+    assert not metrics.echo_active
+
+
+def test_speech_stands_over_the_floor():
+    meter = Meter(1)
+    for index in range(300):
+        mic = block(0.1 if 250 <= index else 0.001, index)
+        meter.update(mic, np.zeros(256, np.float32), mic[0], 0)
+    metrics = meter.snapshot(False, None, 0, (False,))
+    assert metrics.noise_floor_dbfs == pytest.approx(-60.0, abs=1.0)
+    assert metrics.snr_db == pytest.approx(40.0, abs=2.0)
+
+
+def test_floor_is_the_minimum_of_the_last_spans():
+    floor = LevelFloor()
+    powers = np.random.default_rng(0).uniform(0.1, 1.0, 2000)
+    for index, power in enumerate(powers):
+        value = floor.update(float(power))
+        shortest = powers[max(0, index + 1 - (FLOOR_SPANS - 1) * FLOOR_SPAN_BLOCKS) : index + 1]
+        longest = powers[max(0, index + 1 - FLOOR_SPANS * FLOOR_SPAN_BLOCKS) : index + 1]
+        assert longest.min() <= value <= shortest.min()
+
+
+def test_digital_silence_is_finite():
+    meter = Meter(1)
+    zero = np.zeros((1, 256), np.float32)
+    meter.update(zero, zero[0], zero[0], 0)
+    metrics = meter.snapshot(True, None, 0, (False,))
+    assert metrics.mic_level_dbfs == (-120.0,)
+    assert metrics.snr_db == 0.0
+    assert power_to_db(0.0) == -120.0
+
+
+def test_second_microphone_takes_over_from_a_dead_first_one():
+    choice = MicrophoneChoice(2)
+    live = block(1e-3, rows=2)
+    assert [choice.update(live) for _ in range(3)] == [0, 0, 0]
+    stuck = live.copy()
+    stuck[0] = 0.25
+    used = [choice.update(stuck) for _ in range(DEAD_BLOCKS + 2)]
+    assert used[: DEAD_BLOCKS - 1] == [0] * (DEAD_BLOCKS - 1)
+    assert used[-1] == 1
+    assert choice.dead == (True, False)
+    back = [choice.update(live) for _ in range(RETURN_BLOCKS)]
+    assert back[0] == 1
+    assert back[-1] == 0
+
+
+def test_second_microphone_takes_over_from_a_clipping_first_one():
+    choice = MicrophoneChoice(2)
+    mics = block(0.1, rows=2)
+    mics[0] = np.sign(mics[0])
+    used = [choice.update(mics) for _ in range(40)]
+    assert used[-1] == 1
+    assert choice.dead == (False, False)
+
+
+def test_first_microphone_stays_where_none_is_better():
+    both = MicrophoneChoice(2)
+    assert {both.update(np.zeros((2, 256), np.float32)) for _ in range(40)} == {0}
+    single = MicrophoneChoice(1)
+    assert {single.update(np.zeros((1, 256), np.float32)) for _ in range(40)} == {0}
+    choice = MicrophoneChoice(2)
+    stuck = block(1e-3, rows=2)
+    stuck[0] = 0.0
+    for _ in range(40):
+        choice.update(stuck)
+    assert choice.used == 1
+    for _ in range(40):
+        choice.update(np.zeros((2, 256), np.float32))
+    assert choice.used == 0
