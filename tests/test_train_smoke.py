@@ -121,6 +121,22 @@ def test_too_few_recordings_are_refused(
     assert not (tmp_path / "model").exists()
 
 
+def test_silent_recordings_do_not_count(
+    tmp_path: Path, folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = tmp_path / "silent"
+    silent.mkdir()
+    for number in range(25):
+        soundfile.write(silent / f"{number}.wav", np.zeros(RATE_HZ, np.float32), RATE_HZ)
+    soundfile.write(silent / "one.wav", chirp_word(np.random.default_rng(0)), RATE_HZ)
+    arguments = command(folders, tmp_path / "work", tmp_path / "model")
+    arguments[arguments.index("--positives") + 1] = str(silent)
+    assert main(arguments) == 65
+    message = capsys.readouterr().err
+    assert "1 usable recordings of the phrase (26 files)" in message
+    assert not (tmp_path / "model").exists()
+
+
 def test_speech_span_finds_the_word() -> None:
     first, last = speech_span(chirp_word(np.random.default_rng(1)))
     assert 4000 <= first <= 6500

@@ -137,6 +137,8 @@ def run(args: argparse.Namespace) -> int:
             draw_det(report, places[args.det])
         if args.json is not None:
             write_json(report, places[args.json])
+    for reason in result.skipped:
+        print(f"kwsmodel: left out: {reason}", file=sys.stderr)
     sys.stdout.write(text(report))
     return 0
 

@@ -39,6 +39,11 @@ SILENCE = -25.0
 NATURAL_DB = 0.2302585
 """Natural log of power per dB."""
 
+SPLICE_FRAMES = (8, 50)
+"""Length of the pieces of a spliced negative: about a sound to a word."""
+
+SPLICE_TRACT = 0.15
+SPLICE_GAIN = 3.0
 NOISE_SHARE = 0.75
 SNR_RANGE_DB = (-2.0, 27.0)
 
@@ -66,10 +71,13 @@ class Windows:
         Positives and negatives.
     rng : Generator
         All randomness.
+    splice_share : float
+        Share of the negatives that are cut up and joined anew.
     """
 
-    def __init__(self, pools: Pools, rng: np.random.Generator) -> None:
+    def __init__(self, pools: Pools, rng: np.random.Generator, splice_share: float = 0.0) -> None:
         self._rng = rng
+        self._splice_share = splice_share
         self._synthetic = [word for word in pools.words if not word.real]
         self._real = [word for word in pools.words if word.real]
         length = WARM_FRAMES + WINDOW_FRAMES
@@ -188,6 +196,9 @@ class Windows:
 
     def _negative(self) -> FloatArray:
         total = WARM_FRAMES + WINDOW_FRAMES
+        # No draw where nothing is to be spliced: older models can be made again bit by bit.
+        if self._splice_share > 0.0 and self._chance(self._splice_share):
+            return self._splice(total)
         if self.hard and self._chance(HARD_SHARE):
             kind, peak = self.hard[self._between(0, len(self.hard))]
             stream = self._streams[kind]
@@ -198,6 +209,18 @@ class Windows:
             frames = self._cut(self._kind(), total)
         if self._chance(0.3):
             frames, _ = self._warp(frames, 0.0, 0.08)
+        return frames
+
+    def _splice(self, total: int) -> FloatArray:
+        """Pieces of speech in an order that nobody said: sequences of sounds are what is scarce."""
+        pieces: list[FloatArray] = []
+        kinds = [kind for kind in ("speech", "synthetic") if kind in self._streams] or self._kinds
+        level = float(self._rng.uniform(-8.0, 0.0))
+        while sum(map(len, pieces)) < total:
+            piece = self._cut(kinds[self._between(0, len(kinds))], self._between(*SPLICE_FRAMES))
+            gain = np.clip(level - piece.max(), -SPLICE_GAIN, SPLICE_GAIN)
+            pieces.append(piece + np.float32(gain))
+        frames, _ = self._warp(np.concatenate(pieces)[:total], 0.0, SPLICE_TRACT)
         return frames
 
     def _degrade(self, frames: FloatArray, positive: bool) -> FloatArray:

@@ -69,6 +69,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--no-synthesis", action="store_true", help="train on recordings alone, without voices"
     )
+    parser.add_argument(
+        "--splices",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the negatives that are speech cut up and joined anew, 0 to 0.9 (default: 0)",
+    )
     parser.add_argument("--rooms", type=int, default=100, help="simulated rooms")
     parser.add_argument("--workers", type=int, default=2, help="processes for speech and judging")
     parser.set_defaults(run=run)
@@ -107,6 +114,8 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"--{key} {getattr(args, key)}: a whole number from 1 is needed")
     if args.renderings < 0:
         raise ConfigError(f"--renderings {args.renderings}: 0 or more are allowed")
+    if not 0.0 <= args.splices <= 0.9:
+        raise ConfigError(f"--splices {args.splices:g}: 0 to 0.9 are allowed")
     share = 0.0 if args.no_synthesis else args.renderings / DEFAULT_RENDERINGS["positive"]
     name = args.name or model_name(args.phrase)
     started = time.monotonic()
@@ -124,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
             renderings={kind: round(n * share) for kind, n in DEFAULT_RENDERINGS.items()},
             train=_gather(args, "train"),
             develop=_gather(args, "dev"),
-            fit=FitConfig(steps=args.steps, seed=args.seed),
+            fit=FitConfig(steps=args.steps, seed=args.seed, splice_share=args.splices),
             workers=args.workers,
             command=_command(args),
             rooms=args.rooms,
@@ -143,6 +152,8 @@ def _command(args: argparse.Namespace) -> str:
     """The command for the card, with folders reduced to their names."""
     words = ["kwsmodel", "train", args.phrase, "--seed", str(args.seed), "--steps", str(args.steps)]
     words += ["--renderings", "0" if args.no_synthesis else str(args.renderings)]
+    if args.splices:
+        words += ["--splices", f"{args.splices:g}"]
     for option in ("data", "positives", "negatives", "dev_positives", "dev_negatives"):
         for folder in getattr(args, option):
             words += [f"--{option.replace('_', '-')}", folder.resolve().name]

@@ -53,6 +53,9 @@ class FitConfig:
     seed: int = 0
     """Initial weights and all draws."""
 
+    splice_share: float = 0.0
+    """Share of the negatives that are speech cut up and joined anew."""
+
 
 def score_stream(
     network: Network, frames: LogPower, chunk: int = 3000, context: int = 400
@@ -168,7 +171,7 @@ def fit(
         optimizer, config.peak_rate, total_steps=config.steps, pct_start=0.1
     )
     rng = np.random.default_rng([config.seed, 2])
-    windows = Windows(pools, rng)
+    windows = Windows(pools, rng, config.splice_share)
     first = 0
     identity = repr((config, shape))
     if checkpoint.is_file():

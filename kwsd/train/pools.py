@@ -30,6 +30,9 @@ from kwsd.train.rooms import Room, simulate_rooms
 
 FloatArray = NDArray[np.float32]
 
+MIN_POSITIVES = 20
+"""Fewer sayings of the phrase teach nothing."""
+
 ROOMS = 100
 POSITIVE_COPIES = 8
 REAL_COPIES = 4
@@ -144,7 +147,7 @@ def prepare(
     Raises
     ------
     AudioError
-        No positive at all.
+        Fewer than `MIN_POSITIVES` sayings of the phrase can be read.
     """
     rng = np.random.default_rng([seed, 1])
     rooms = simulate_rooms(rooms_wanted, rng)
@@ -165,8 +168,11 @@ def prepare(
     report(f"synthetic: {len(clips)} positives, {len(streams['synthetic'])} other")
     positives = [item for item in recordings if item.role == "positive"]
     clips += [(*_real_word(pcm), True) for _, pcm in _skipping(positives)]
-    if not clips:
-        raise AudioError("no recording of the phrase: name a corpus or a folder of recordings")
+    if len(clips) < MIN_POSITIVES:
+        raise AudioError(
+            f"{len(clips)} usable recordings of the phrase ({len(positives)} files): at least "
+            f"{MIN_POSITIVES} are needed; what was skipped is listed above"
+        )
     words = _words(clips, rooms, rng)
     report(f"positives: {len(clips)} clips, {len(words)} with copies")
     music: list[FloatArray] = []

@@ -24,7 +24,7 @@ from kwsd.train.layers import FloatNet
 from kwsd.train.network import to_float_net
 from kwsd.train.operating_points import RATES_PER_HOUR, choose_points, sensitivities
 from kwsd.train.phrase import lint
-from kwsd.train.pools import ROOMS, Pools, load, prepare, recipe_key, save
+from kwsd.train.pools import MIN_POSITIVES, ROOMS, Pools, load, prepare, recipe_key, save
 from kwsd.train.quantise import calibrate
 from kwsd.train.recordings import Recording, amounts
 from kwsd.train.tflite_writer import write_tflite
@@ -33,7 +33,6 @@ from kwsd.train.vectors import record
 Report = Callable[[str], None]
 FloatArray = NDArray[np.float32]
 
-MIN_POSITIVES = 20
 JUDGED_POSITIVES = 5
 """With fewer real development recordings the held-out voices choose the thresholds."""
 
@@ -95,12 +94,17 @@ def make_corpus(plan: Plan, report: Report) -> Path | None:
     return folder
 
 
-def make_pools(plan: Plan, corpus: Path | None, report: Report) -> Pools:
-    """Pools of this plan, from the cache if they were made before."""
-    key = recipe_key(
+def pools_key(plan: Plan, corpus: Path | None) -> str:
+    """Names what the pools of a plan are made from."""
+    return recipe_key(
         [plan.phrase, plan.seed, plan.renderings, plan.rooms, plan.residue_seconds, corpus]
         + [recording.path for recording in plan.train]
     )
+
+
+def make_pools(plan: Plan, corpus: Path | None, report: Report) -> Pools:
+    """Pools of this plan, from the cache if they were made before."""
+    key = pools_key(plan, corpus)
     cached = plan.work / plan.name / f"pools-{key}.npz"
     if cached.is_file():
         report(f"pools: {cached}")
@@ -168,7 +172,8 @@ def train(plan: Plan, report: Report) -> ModelPackage:
         )
     corpus = make_corpus(plan, report)
     pools = make_pools(plan, corpus, report)
-    checkpoint = plan.work / plan.name / "checkpoint.pt"
+    # Named after the data: a run on other data must not go on from here.
+    checkpoint = plan.work / plan.name / f"checkpoint-{pools_key(plan, corpus)}.pt"
     network = fit(pools, plan.fit, checkpoint, report)
     net = to_float_net(network)
     blob, signals = quantise(net, pools, plan.seed)

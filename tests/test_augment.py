@@ -1,0 +1,130 @@
+"""Training windows: labels stand where the word ends, draws repeat, and silence stays finite."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("soxr", reason="training pools need soxr")
+
+from kwsd.dsp.features import BANDS
+from kwsd.train.augment import LABEL_STEPS, WINDOW_FRAMES, Windows
+from kwsd.train.layers import STRIDE
+from kwsd.train.pools import Pools, Word, stationary_noises
+
+TONE_BAND = 20
+WORD_FRAMES = 45
+TONE_FRAMES = 8
+TAIL_FRAMES = 20
+STEPS = WINDOW_FRAMES // STRIDE
+
+
+def tone_word(real: bool) -> Word:
+    """A "word" whose last 80 ms are loud in one band, with silence behind them."""
+    frames = np.full((WORD_FRAMES + TAIL_FRAMES, BANDS), -18.0, np.float16)
+    frames[: WORD_FRAMES - TONE_FRAMES] = -6.0
+    frames[WORD_FRAMES - TONE_FRAMES : WORD_FRAMES, TONE_BAND - 1 : TONE_BAND + 2] = 2.0
+    return Word(frames, WORD_FRAMES, real)
+
+
+def made_up_pools(kinds: tuple[str, ...] = ("speech", "synthetic", "noise", "residue")) -> Pools:
+    rng = np.random.default_rng(3)
+    streams = {kind: rng.normal(-9, 1, (2000, BANDS)).astype(np.float16) for kind in kinds}
+    for kind in ("speech", "synthetic", "noise", "residue"):
+        streams.setdefault(kind, np.zeros((0, BANDS), np.float16))
+    return Pools([tone_word(real=False), tone_word(real=True)], streams)
+
+
+def test_a_batch_has_the_shapes_the_network_takes() -> None:
+    batch = Windows(made_up_pools(), np.random.default_rng(1)).batch(3, 5)
+    assert batch.features.shape == (8, BANDS, WINDOW_FRAMES)
+    assert batch.features.dtype == np.float32
+    assert batch.label.shape == batch.weight.shape == (8, STEPS)
+    assert np.isfinite(batch.features).all()
+
+
+def test_only_windows_with_the_whole_word_are_labelled() -> None:
+    batch = Windows(made_up_pools(), np.random.default_rng(2)).batch(16, 24)
+    labelled = batch.label.sum(axis=1)
+    # A word near the end of its window leaves room for a part of the label only.
+    assert np.all(labelled[:16] > 0) and labelled.max() == LABEL_STEPS
+    assert np.all(batch.label[16:] == 0)
+    assert np.all(batch.weight[16:] == 1)
+
+
+def test_the_label_begins_60_ms_behind_the_end_of_the_word() -> None:
+    batch = Windows(made_up_pools(), np.random.default_rng(4)).batch(60, 0)
+    gaps_ms = []
+    for features, label in zip(batch.features, batch.label, strict=True):
+        # The features let a steady sound fade: its beginning is what stands out.
+        tone_begins = int(np.argmax(np.diff(features[TONE_BAND] - features[TONE_BAND + 8]))) + 1
+        label_begins = int(np.argmax(label)) * STRIDE
+        gaps_ms.append(10.0 * (label_begins - tone_begins - TONE_FRAMES))
+    # Tempo, noise and masks move single windows; the middle one stands.
+    assert 30.0 <= float(np.median(gaps_ms)) <= 90.0
+
+
+def test_nothing_is_asked_for_right_before_and_behind_a_label() -> None:
+    batch = Windows(made_up_pools(), np.random.default_rng(5)).batch(20, 0)
+    for label, weight in zip(batch.label, batch.weight, strict=True):
+        first = int(np.argmax(label))
+        assert np.all(weight[label > 0] == 1)
+        assert np.all(weight[first - 3 : first] == 0)
+        behind = weight[first + LABEL_STEPS : first + LABEL_STEPS + 16]
+        assert np.all(behind == 0)
+        assert np.all(weight[: max(0, first - 12)] == 1)
+
+
+def test_the_same_seed_draws_the_same_windows() -> None:
+    first, second = (Windows(made_up_pools(), np.random.default_rng(6)).batch(4, 8) for _ in "ab")
+    np.testing.assert_array_equal(first.features, second.features)
+    other = Windows(made_up_pools(), np.random.default_rng(7)).batch(4, 8)
+    assert not np.array_equal(first.features, other.features)
+
+
+@pytest.mark.parametrize("kinds", [("speech",), ("noise", "residue"), ("synthetic", "noise")])
+def test_pools_without_some_kinds_still_give_windows(kinds: tuple[str, ...]) -> None:
+    batch = Windows(made_up_pools(kinds), np.random.default_rng(8)).batch(8, 8)
+    assert np.isfinite(batch.features).all()
+
+
+def test_digital_silence_becomes_a_noise_floor() -> None:
+    silent = np.full((2000, BANDS), np.log(1e-9), np.float16)
+    pools = Pools([tone_word(real=False)], {"speech": silent, "noise": silent})
+    batch = Windows(pools, np.random.default_rng(9)).batch(0, 40)
+    assert np.isfinite(batch.features).all()
+    # A frozen smoother would give the same value everywhere; a floor moves from frame to frame.
+    assert np.all(batch.features.std(axis=2).mean(axis=1) > 0.01)
+
+
+def test_mined_places_are_drawn_again() -> None:
+    pools = made_up_pools(("speech", "noise"))
+    pools.negatives["speech"][1200:1260, TONE_BAND] = 6.0
+
+    def windows_with_the_tone(mined: bool) -> int:
+        windows = Windows(pools, np.random.default_rng(10))
+        if mined:
+            windows.hard = [("speech", 1260)]
+        features = windows.batch(0, 40).features
+        contrast = features[:, TONE_BAND].max(axis=1) - features[:, TONE_BAND + 8].max(axis=1)
+        return int((contrast > 0.5).sum())
+
+    # Two places share one stream of 20 s: by chance alone few windows hold the tone.
+    assert windows_with_the_tone(mined=True) >= windows_with_the_tone(mined=False) + 4
+
+
+def test_spliced_negatives_are_new_and_unlabelled() -> None:
+    pools = made_up_pools(("speech", "synthetic", "noise"))
+    spliced = Windows(pools, np.random.default_rng(12), splice_share=0.9).batch(0, 20)
+    plain = Windows(pools, np.random.default_rng(12)).batch(0, 20)
+    assert spliced.features.shape == plain.features.shape
+    assert np.isfinite(spliced.features).all()
+    assert np.all(spliced.label == 0) and np.all(spliced.weight == 1)
+    assert not np.array_equal(spliced.features, plain.features)
+
+
+def test_stationary_noises_are_level_and_steady() -> None:
+    for noise in stationary_noises(np.random.default_rng(11), count=6, seconds=4.0):
+        assert noise.std() == pytest.approx(0.05, rel=1e-3)
+        seconds = noise.reshape(4, -1).std(axis=1)
+        assert seconds.max() < 2.0 * seconds.min()

@@ -1,0 +1,119 @@
+"""The training loop: an interrupted run gives the weights of an uninterrupted one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch: pip install '.[train]'")
+
+from kwsd.dsp.features import BANDS  # noqa: E402
+from kwsd.train import fit as fitting  # noqa: E402
+from kwsd.train.fit import FitConfig, fit, peaks, score_stream, smooth  # noqa: E402
+from kwsd.train.network import Network, Shape, to_float_net  # noqa: E402
+from kwsd.train.pools import Pools, Word  # noqa: E402
+
+SMALL = Shape(channels=8, stem_frames=5, kernels=(3, 5), dilations=(1, 2))
+SHORT = FitConfig(steps=12, positives=2, negatives=2, seed=4)
+
+
+class Interrupted(Exception):
+    """Stands for a power cut."""
+
+
+@pytest.fixture(scope="module")
+def pools() -> Pools:
+    rng = np.random.default_rng(1)
+    words = []
+    for real in (False, True):
+        frames = rng.normal(-9, 1, (60, BANDS)).astype(np.float16)
+        frames[:40, 15:18] += 6
+        words.append(Word(frames, 40, real))
+    streams = {
+        kind: rng.normal(-9, 1, (1500, BANDS)).astype(np.float16) for kind in ("speech", "noise")
+    }
+    return Pools(words, streams)
+
+
+def quiet(_: str) -> None:
+    return None
+
+
+def weights(network: Network) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in network.state_dict().items()}
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights(
+    pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "CHECKPOINT_STEPS", 4)
+    whole = weights(fit(pools, SHORT, tmp_path / "whole.pt", quiet, SMALL))
+    said: list[str] = []
+
+    def cut_the_power(line: str) -> None:
+        said.append(line)
+        if line.startswith("step 10"):
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fit(pools, SHORT, tmp_path / "cut.pt", cut_the_power, SMALL)
+    resumed_lines: list[str] = []
+    resumed = weights(fit(pools, SHORT, tmp_path / "cut.pt", resumed_lines.append, SMALL))
+    assert resumed_lines[0] == "going on from step 8"
+    for name, value in whole.items():
+        np.testing.assert_array_equal(resumed[name], value, err_msg=name)
+
+
+def test_a_checkpoint_of_another_configuration_is_not_used(
+    pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "CHECKPOINT_STEPS", 2)
+    few = FitConfig(steps=4, positives=2, negatives=2, seed=1)
+    fit(pools, few, tmp_path / "c.pt", quiet, SMALL)
+    lines: list[str] = []
+    other = FitConfig(steps=4, positives=2, negatives=2, seed=2)
+    fit(pools, other, tmp_path / "c.pt", lines.append, SMALL)
+    assert not [line for line in lines if "going on" in line]
+
+
+def test_the_shipped_network_has_20_to_60_thousand_parameters() -> None:
+    assert 20_000 <= to_float_net(Network(Shape())).parameters <= 60_000
+
+
+def test_the_network_does_not_look_ahead() -> None:
+    torch.manual_seed(0)
+    network = Network(SMALL).eval()
+    features = torch.randn(1, BANDS, 60)
+    changed = features.clone()
+    changed[..., 40:] += 1.0
+    with torch.no_grad():
+        before, after = network(features), network(changed)
+    np.testing.assert_array_equal(before[:, :20].numpy(), after[:, :20].numpy())
+    assert not np.array_equal(before[:, 20:].numpy(), after[:, 20:].numpy())
+
+
+def test_a_stream_is_scored_alike_however_it_is_cut() -> None:
+    torch.manual_seed(0)
+    network = Network(SMALL).eval()
+    stream = np.random.default_rng(2).normal(-9, 1, (1200, BANDS)).astype(np.float16)
+    whole = score_stream(network, stream, chunk=1200, context=0)
+    pieces = score_stream(network, stream, chunk=300, context=400)
+    assert len(whole) == len(pieces) == 600
+    # Cuts start the level follower anew: alike, not equal.
+    np.testing.assert_allclose(whole[100:], pieces[100:], atol=0.02)
+
+
+def test_peaks_are_the_highest_and_apart() -> None:
+    scores = np.zeros(1000, np.float32)
+    scores[[100, 130, 500]] = [0.9, 0.8, 0.5]
+    found = peaks(scores)
+    assert [step for _, step in found] == [100, 500]
+    np.testing.assert_allclose([score for score, _ in found], [0.9, 0.5])
+
+
+def test_smoothing_looks_back_only() -> None:
+    scores = np.zeros(10, np.float32)
+    scores[5] = 1.0
+    np.testing.assert_allclose(smooth(scores), [0] * 5 + [0.25] * 4 + [0])
