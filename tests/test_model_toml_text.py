@@ -3,6 +3,7 @@
 import math
 import tomllib
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +43,10 @@ def test_layout():
 @pytest.mark.parametrize("value", [1e-8, 1e22, 0.1, 5e-324, -0.0, math.inf])
 def test_numbers_keep_every_bit(value):
     assert tomllib.loads(toml_text({"v": value}))["v"].hex() == value.hex()
+
+
+def test_numpy_floats_are_numbers():
+    assert toml_text({"a": np.float64(0.5), "b": [np.float64(1e-8)]}) == "a = 0.5\nb = [1e-08]\n"
 
 
 def test_other_types_are_refused():

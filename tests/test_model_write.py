@@ -2,6 +2,7 @@
 
 import dataclasses
 import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,6 +78,43 @@ def test_full_disk_leaves_what_was_there(content, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert files(folder) == before
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
+def test_stop_between_the_renames_puts_the_old_package_back(content, tmp_path, monkeypatch, stop):
+    folder = tmp_path / "a"
+    write_package(folder, content)
+    before = files(folder)
+    rename = Path.rename
+
+    def stopped(path, target):
+        if path.name == "new":
+            raise stop
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", stopped)
+    with pytest.raises(OutputError if stop is OSError else stop):
+        write_package(folder, dataclasses.replace(content, version="2"), replace=True)
+    assert files(folder) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_an_old_package_that_cannot_go_back_is_not_deleted(content, tmp_path, monkeypatch):
+    folder = tmp_path / "a"
+    write_package(folder, content)
+    before = files(folder)
+    rename = Path.rename
+
+    def first_only(path, target):
+        if path.name in ("new", "old"):
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", first_only)
+    with pytest.raises(OutputError, match="cannot be put back"):
+        write_package(folder, content, replace=True)
+    (work,) = tmp_path.iterdir()
+    assert files(work / "old") == before
 
 
 @pytest.mark.parametrize(

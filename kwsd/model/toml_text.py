@@ -29,8 +29,11 @@ def _value(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         return _string(value)
-    if isinstance(value, int | float):
+    if isinstance(value, int):
         return repr(value)
+    if isinstance(value, float):
+        # A numpy float is a float, too, but its own repr is no TOML.
+        return repr(float(value))
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_value, value)) + "]"
     raise TypeError(f"TOML has no {type(value).__name__}: {value!r}")

@@ -170,11 +170,13 @@ def write_package(folder: Path, content: PackageContent, replace: bool = False) 
         fresh = work / "new"
         _write_files(fresh, files)
         load_vectors(load_package(fresh))
-        _put_in_place(fresh, folder, work / "old")
+        if folder.is_dir():
+            folder.rename(work / "old")
+        fresh.rename(folder)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from None
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        _clean_up(work, folder)
     return load_package(folder)
 
 
@@ -243,14 +245,14 @@ def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
             os.fsync(file.fileno())
 
 
-def _put_in_place(fresh: Path, folder: Path, old: Path) -> None:
-    """Two renames if there is a package already; the first is undone if the second fails."""
-    replaced = folder.is_dir()
-    if replaced:
-        folder.rename(old)
-    try:
-        fresh.rename(folder)
-    except OSError:
-        if replaced:
+def _clean_up(work: Path, folder: Path) -> None:
+    """Put the old package back if no new one took its place, whatever stopped it; drop the rest."""
+    old = work / "old"
+    if old.is_dir() and not os.path.lexists(folder):
+        try:
             old.rename(folder)
-        raise
+        except OSError as error:
+            raise OutputError(
+                f"{folder} cannot be put back: {error.strerror}; the package is in {old}"
+            ) from None
+    shutil.rmtree(work, ignore_errors=True)
