@@ -35,6 +35,9 @@ LARGEST_SAMPLE = 16.0
 class FrontEndConfig:
     """Which pieces run, and how long the echo path may be."""
 
+    backend: str = "auto"
+    """native, numpy, or auto; `kwsd.dsp.backend.open_front_end` chooses by it."""
+
     dc_block: bool = True
     """High-pass at 20 Hz on every channel."""
 
@@ -75,6 +78,35 @@ class FrontEndFrame:
 
     metrics: FrontEndMetrics
     """State at the end of the frame."""
+
+    features: FloatArray | None = None
+    """float32 [k, 40] of the detector branch, as `kwsd.dsp.features.FeatureStream` gives them;
+    None where the stage leaves them to its caller."""
+
+    reference_features: FloatArray | None = None
+    """The same of the reference."""
+
+
+def join_channels(block: Block, microphones: int, has_reference: bool) -> FloatArray:
+    """Channels of a block under each other, float32 [microphones + 1, n].
+
+    Raises
+    ------
+    ValueError
+        The block has another number of microphones, or a reference of another length.
+    """
+    if block.mics.shape[0] != microphones:
+        raise ValueError(
+            f"block has {block.mics.shape[0]} microphones, front end has {microphones}"
+        )
+    reference = block.reference if has_reference else None
+    if reference is None:
+        reference = np.zeros(block.samples, np.float32)
+    if reference.shape != (block.samples,):
+        raise ValueError(
+            f"reference of a block has shape {reference.shape}, must be ({block.samples},)"
+        )
+    return np.concatenate([block.mics, reference[None]]).astype(np.float32, copy=False)
 
 
 class FrontEnd:
@@ -126,6 +158,7 @@ class FrontEnd:
         self._line = DelayLine(len(partitions), config.delay_search_ms * 16, tail + 1)
         self._spectra = ReferenceSpectra(partitions)
         self._cancellers = [KalmanCanceller(partitions) for _ in range(microphones)]
+        self._echo_found = config.delay_search_ms == 0
         self._suppressor = Suppressor()
         self._meter = Meter(microphones)
         self._next_sample = 0
@@ -140,6 +173,7 @@ class FrontEnd:
         self._tracker.reset()
         self._choice.reset()
         self._meter.reset()
+        self._echo_found = self.config.delay_search_ms == 0
         self._next_sample = 0
 
     def _restart(self) -> None:
@@ -162,7 +196,7 @@ class FrontEnd:
             The block has another number of microphones than the front end was made for, or a
             reference of another length than the microphones.
         """
-        joined = self._join(block)
+        joined = join_channels(block, self._microphones, self._has_reference)
         if block.gap:
             self._restart()
         if self._reblock.held_samples == 0:
@@ -174,21 +208,6 @@ class FrontEnd:
         clipped = np.abs(joined[: self._microphones]) >= CLIP_LEVEL
         self._meter.clipped_samples += int(clipped.sum())
         return self._frame([self._block(part) for part in self._reblock.push(joined)])
-
-    def _join(self, block: Block) -> FloatArray:
-        """Channels of a block under each other, float32 [microphones + 1, n]."""
-        if block.mics.shape[0] != self._microphones:
-            raise ValueError(
-                f"block has {block.mics.shape[0]} microphones, front end has {self._microphones}"
-            )
-        reference = block.reference if self._has_reference else None
-        if reference is None:
-            reference = np.zeros(block.samples, np.float32)
-        if reference.shape != (block.samples,):
-            raise ValueError(
-                f"reference of a block has shape {reference.shape}, must be ({block.samples},)"
-            )
-        return np.concatenate([block.mics, reference[None]]).astype(np.float32, copy=False)
 
     def flush(self) -> FrontEndFrame:
         """Give what is still held back, padded to a whole block and cut again."""
@@ -230,7 +249,11 @@ class FrontEnd:
                 canceller.process(mic, self._spectra, learn=valid == HOP_SAMPLES)
                 for canceller, mic in zip(self._cancellers, mics, strict=True)
             ]
-            residual, echo = cancelled[used]
+            # Where the loudspeaker does not reach the microphone (volume down, headphones) a filter
+            # that looks for an echo finds the talker: measured, a fifth of the words was lost.
+            self._echo_found |= self._tracker.delay_samples is not None
+            if self._echo_found:
+                residual, echo = cancelled[used]
         if valid == HOP_SAMPLES:
             self._meter.update(mics, reference, residual, used)
         if not self.config.voice_branch:

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 
 from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.chain import Chain, Keyword, Tap
 from kwsd.config import Config
+from kwsd.config_schema import RuntimeSettings
 from kwsd.decision import Decision, DecisionConfig
-from kwsd.dsp.frontend import FrontEnd, FrontEndConfig
+from kwsd.dsp.backend import open_front_end
+from kwsd.dsp.frontend import FrontEndConfig
 from kwsd.errors import ConfigError
-from kwsd.event import ModelIdentity
+from kwsd.event import Event, ModelIdentity, runtime_event
 from kwsd.model.find import find_package
 from kwsd.model.package import ModelPackage, load_package
 from kwsd.model.stream import StreamingModel
 from kwsd.reference_watch import ReferenceWatch
-from kwsd.runtime.base import Session
-from kwsd.runtime.select import open_session
+from kwsd.runtime.aipu.runtime import AipuSettings
+from kwsd.runtime.aipu.session import Limits
+from kwsd.runtime.change import QUIET_REASONS
+from kwsd.runtime.record import RuntimeRecord
+from kwsd.runtime.select import RuntimeOptions, open_session
+from kwsd.runtime.served import ServedSession
+from kwsd.runtime.usage import RuntimeUsage
 from kwsd.source.base import SourceInfo
 
 log = logging.getLogger(__name__)
@@ -33,10 +41,31 @@ class OpenModel(Keyword):
         stream: StreamingModel,
         decision: Decision,
         reference_watch: ReferenceWatch | None,
-        session: Session,
+        session: ServedSession,
+        package: ModelPackage,
+        runtime: RuntimeRecord,
     ) -> None:
         super().__init__(identity, stream, decision, reference_watch)
+        self.package = package
+        self.runtime = runtime
         self._session = session
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Names for events; the runtime is the one that serves now."""
+        return replace(self._identity, runtime=self.runtime.now.runtime)
+
+    @identity.setter
+    def identity(self, identity: ModelIdentity) -> None:
+        self._identity = identity
+
+    def usage(self) -> RuntimeUsage:
+        """Counters of its runtimes, for metrics; may be called from any thread."""
+        return self._session.usage()
+
+    def rearm(self) -> None:
+        """Something changed (reload, resume, a device came): try again what was given up."""
+        self._session.rearm()
 
     def close(self) -> None:
         """Release the runtime."""
@@ -104,6 +133,49 @@ def decision_config(config: Config, package: ModelPackage) -> DecisionConfig:
     )
 
 
+def runtime_options(settings: RuntimeSettings) -> RuntimeOptions:
+    """``[runtime]`` as the choice of a runtime takes it."""
+    low_ms = settings.aipu_job_limit_low_ms
+    return RuntimeOptions(
+        AipuSettings(
+            device=Path(settings.aipu_device),
+            library=None if settings.aipu_library is None else Path(settings.aipu_library),
+            target=settings.aipu_target,
+            limits=Limits(
+                start_s=settings.aipu_start_limit_s,
+                smallest_ms=low_ms,
+                largest_ms=max(settings.aipu_job_limit_high_ms, low_ms),
+                grace_ms=settings.aipu_late_job_ms,
+            ),
+        ),
+        spot_check_steps=settings.aipu_spot_check_steps,
+    )
+
+
+def runtime_state(models: Sequence[OpenModel]) -> Event:
+    """On what each model runs and why."""
+    return runtime_event([model.runtime.now for model in models])
+
+
+def runtime_changes(models: Sequence[OpenModel], sample: int) -> list[Event]:
+    """One event for each change since the last call.
+
+    Parameters
+    ----------
+    models : sequence of OpenModel
+        Of one chain.
+    sample : int
+        Stream position up to which they have worked.
+    """
+    return [
+        runtime_event(
+            [change if other is model else other.runtime.now for other in models], change, sample
+        )
+        for model in models
+        for change in model.runtime.take()
+    ]
+
+
 def build_chain(
     config: Config, info: SourceInfo, models: Sequence[Keyword], taps: Sequence[Tap] = ()
 ) -> Chain:
@@ -124,18 +196,25 @@ def build_chain(
     -------
     Chain
     """
-    front_end = FrontEnd(
+    front_end = open_front_end(
         FrontEndConfig(**asdict(config.frontend)),
         microphones=info.microphones,
         has_reference=info.has_reference,
+        reference_features=any(model.reference_watch is not None for model in models),
     )
     return Chain(front_end, models, taps)
 
 
 def _open_model(config: Config, package: ModelPackage, info: SourceInfo) -> OpenModel:
     decision = Decision(decision_config(config, package))
-    session, choice = open_session(package, config.runtime.order)
-    log.info("%s %s runs on %s: %s", package.name, package.version, choice.name, choice.reason)
+    record = RuntimeRecord()
+    session, choice = open_session(
+        package, config.runtime.order, runtime_options(config.runtime), record.add
+    )
+    log.log(
+        logging.INFO if choice.word in QUIET_REASONS else logging.WARNING,
+        *("%s %s runs on %s: %s", package.name, package.version, choice.name, choice.reason),
+    )
     watch = None
     if info.has_reference and config.wake.reference_rule:
         # The lower threshold: the echo of a word may score higher than the word in the reference.
@@ -145,4 +224,5 @@ def _open_model(config: Config, package: ModelPackage, info: SourceInfo) -> Open
             package.smoothing_steps,
         )
     identity = ModelIdentity(keyword_of(package), package.name, package.version, choice.name)
-    return OpenModel(identity, StreamingModel(package, session), decision, watch, session)
+    stream = StreamingModel(package, session)
+    return OpenModel(identity, stream, decision, watch, session, package, record)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from kwsd.block import SAMPLE_RATE_HZ, Block, FloatArray
+from kwsd.block import Block, FloatArray
 from kwsd.decision import Decision
 from kwsd.dsp.features import FRAME_SAMPLES, HOP_SAMPLES, FeatureStream
 from kwsd.dsp.frontend import FrontEndFrame
@@ -19,9 +19,6 @@ from kwsd.level import LevelTrack
 from kwsd.model.stream import Score
 from kwsd.reblock import Reblocker
 from kwsd.reference_watch import ReferenceWatch
-
-# The longest stretch that a front end may release at once (it holds little) bounds what waits here.
-_LONGEST_PIECE_SAMPLES = SAMPLE_RATE_HZ
 
 
 class FrontEndStage(Protocol):
@@ -162,12 +159,7 @@ class Chain:
         self._next_sample = frame.start_sample + samples
         for tap in self._taps:
             tap.frame(frame)
-        events: list[Event] = []
-        for start in range(0, samples, _LONGEST_PIECE_SAMPLES):
-            end = start + _LONGEST_PIECE_SAMPLES
-            detector, reference = frame.detector[start:end], frame.reference[start:end]
-            events += self._score(detector, reference, frame.metrics)
-        return events
+        return self._score(frame)
 
     def _restart(self, start_sample: int) -> None:
         self.features.reset()
@@ -177,14 +169,14 @@ class Chain:
         for keyword in self._keywords:
             keyword.reset(start_sample)
 
-    def _score(
-        self, detector: FloatArray, reference: FloatArray, metrics: FrontEndMetrics
-    ) -> list[Event]:
-        self._level.process(detector)
-        frames = self.features.process(detector)
+    def _score(self, frame: FrontEndFrame) -> list[Event]:
+        self._level.process(frame.detector)
+        frames = frame.features
+        if frames is None:
+            frames = self.features.process(frame.detector)
         self._frames_end += len(frames) * HOP_SAMPLES
         if self._watching:
-            self._watch_reference(reference)
+            self._watch_reference(frame)
         if len(frames) == 0:
             return []
         steps = [
@@ -193,13 +185,15 @@ class Chain:
             for score in keyword.stream.process(frames, self._frames_end)
         ]
         steps.sort(key=lambda step: (step[0].end_sample, step[1]))
-        return list(self._decide(steps, metrics))
+        return list(self._decide(steps, frame.metrics))
 
-    def _watch_reference(self, reference: FloatArray) -> None:
-        frames = self.reference_features.process(reference)
+    def _watch_reference(self, frame: FrontEndFrame) -> None:
+        frames = frame.reference_features
+        if frames is None:
+            frames = self.reference_features.process(frame.reference)
         for keyword in self._keywords:
             if keyword.reference_watch is not None:
-                keyword.reference_watch.process(reference, frames, self._frames_end)
+                keyword.reference_watch.process(frame.reference, frames, self._frames_end)
 
     def _decide(
         self, steps: Sequence[tuple[Score, int]], metrics: FrontEndMetrics

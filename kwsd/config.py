@@ -25,6 +25,8 @@ from kwsd.config_schema import (
     Key,
     KeywordSettings,
     LogSettings,
+    MetricsSettings,
+    PreRollSettings,
     RuntimeSettings,
     WakeSettings,
     find_key,
@@ -61,6 +63,8 @@ class Config:
     wake: WakeSettings
     runtime: RuntimeSettings
     bus: BusSettings
+    preroll: PreRollSettings
+    metrics: MetricsSettings
     log: LogSettings
 
     keywords: Mapping[str, KeywordSettings]
@@ -125,6 +129,11 @@ def load_config(
     if models:
         settings["wake.models"] = _set("wake.models", list(models), "--model")
     return _build(settings)
+
+
+def default_config() -> Config:
+    """Every key at its default."""
+    return _build({name: Setting(key.default, DEFAULT_ORIGIN) for name, key in KEYS.items()})
 
 
 def parse_flag(text: str) -> tuple[str, str, str]:

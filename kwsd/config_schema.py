@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 SENSITIVITIES = ("low", "medium", "high")
+RUNTIME_NAMES = ("aipu", "litert", "ncnn")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -67,12 +68,37 @@ class AudioSettings:
     reference: tuple[int, ...] | None = _key(
         None, "channels", "loudspeaker reference channel; [] for none", low=0, auto=True
     )
+    backend: str = _key(
+        "alsa", "string", "live: how the device is read", choices=("alsa", "portaudio")
+    )
+    device: str = _key("default", "string", "live: device by name; kwsd --list-devices")
+    channels: int | None = _key(
+        None, "int", "live: channels to open; auto: as many as are used", low=1, high=32, auto=True
+    )
+    rate_hz: int = _key(16_000, "int", "live: sample rate of the device", low=8_000, high=192_000)
+    period_ms: int = _key(20, "int", "live: length of one delivery", low=5, high=100)
+    discard_ms: int = _key(
+        150,
+        "int",
+        "live: thrown away after each open while the converter settles",
+        low=0,
+        high=2000,
+    )
+    realtime_priority: int = _key(
+        0, "int", "live: SCHED_FIFO priority of the ALSA thread; 0: none", low=0, high=50
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class FrontEndSettings:
     """The DSP stage; each piece can be switched off."""
 
+    backend: str = _key(
+        "auto",
+        "string",
+        "auto: native core, or numpy where it is not built",
+        choices=("auto", "native", "numpy"),
+    )
     dc_block: bool = _key(True, "bool", "high-pass at 20 Hz on every channel")
     aec: bool = _key(True, "bool", "echo cancellation, where there is a reference")
     tail_ms: int = _key(
@@ -138,7 +164,36 @@ class KeywordSettings:
 class RuntimeSettings:
     """Which inference runtime."""
 
-    order: tuple[str, ...] = _key(("litert",), "strings", "runtimes to try, first to last")
+    order: tuple[str, ...] = _key(
+        ("aipu", "litert"),
+        "strings",
+        "runtimes to try, first to last; behind aipu stands the next one that works",
+        choices=RUNTIME_NAMES,
+    )
+    aipu_device: str = _key("/dev/aipu", "string", "AIPU: device node")
+    aipu_library: str | None = _key(
+        None, "string", "AIPU: driver library; auto: libaipudrv.so in the system", auto=True
+    )
+    aipu_target: str = _key("Z1_0701", "string", "AIPU: target that graphs are compiled for")
+    aipu_start_limit_s: float = _key(
+        5.0, "float", "AIPU: longest start of the engine", low=0.5, high=60.0
+    )
+    aipu_job_limit_low_ms: int = _key(
+        50, "int", "AIPU: least limit of a job; in between: 5 x p99 at start", low=5, high=1000
+    )
+    aipu_job_limit_high_ms: int = _key(
+        200, "int", "AIPU: greatest limit of a job", low=5, high=1000
+    )
+    aipu_late_job_ms: int = _key(
+        500,
+        "int",
+        "AIPU: wait for a job that missed its limit, on the CPU meanwhile",
+        low=0,
+        high=10_000,
+    )
+    aipu_spot_check_steps: int = _key(
+        50, "int", "AIPU: every so many steps also on the CPU; 1: all, 0: none", low=0, high=100_000
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +203,18 @@ class BusSettings:
     endpoint: str | None = _key(
         None, "string", "ipc:// path or tcp:// on loopback; auto: runtime directory", auto=True
     )
+    control_endpoint: str | None = _key(
+        None, "string", "ipc:// path of the control socket; auto: runtime directory", auto=True
+    )
+    tcp_endpoint: str | None = _key(
+        None, "string", "tcp:// address for other machines, encrypted; auto: none", auto=True
+    )
+    curve_key_file: str = _key(
+        "/etc/kwsd/bus.key_secret", "string", "secret key of bus.tcp_endpoint; kwsctl keygen"
+    )
+    curve_clients_directory: str = _key(
+        "/etc/kwsd/clients", "string", "folder with the public *.key files of allowed clients"
+    )
     send_queue_messages: int = _key(
         100, "int", "messages held for a slow subscriber", low=1, high=10_000
     )
@@ -156,6 +223,24 @@ class BusSettings:
     )
     wait_subscriber_s: float = _key(
         0.0, "float", "replay: wait this long for a first subscriber", low=0.0, high=3600.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PreRollSettings:
+    """Audio of before a wake, for a recogniser."""
+
+    length_s: float = _key(
+        5.0, "float", "live: voice branch kept for kwsctl and recognisers; 0: none", low=0, high=60
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Numbers for a monitoring system."""
+
+    port: int = _key(
+        0, "int", "live: OpenMetrics on 127.0.0.1 at this port; 0: off", low=0, high=65_535
     )
 
 
@@ -172,6 +257,8 @@ SECTIONS: Mapping[str, type[Any]] = {
     "wake": WakeSettings,
     "runtime": RuntimeSettings,
     "bus": BusSettings,
+    "preroll": PreRollSettings,
+    "metrics": MetricsSettings,
     "log": LogSettings,
 }
 

@@ -85,7 +85,7 @@ def allowed(key: Key) -> str:
     """What a key accepts, in words."""
     if key.choices:
         words = " or ".join((*key.choices, AUTO) if key.auto else key.choices)
-        return f"a list of {words}" if key.kind == "strings" else words
+        return f"a list of different words, each {words}" if key.kind == "strings" else words
     text = {
         "bool": "true or false",
         "int": "a whole number",

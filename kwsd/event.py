@@ -15,7 +15,10 @@ from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.decision import Detection
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kwsd.dsp.metrics import FrontEndMetrics
+    from kwsd.runtime.change import RuntimeChange
 
 SCHEMA_VERSION = 1
 
@@ -81,6 +84,31 @@ def wake_event(detection: Detection, identity: ModelIdentity, metrics: FrontEndM
             "erle_db": _decibels(metrics.erle_db),
         },
     }
+
+
+def runtime_event(
+    models: Sequence[RuntimeChange], changed: RuntimeChange | None = None, sample: int = 0
+) -> Event:
+    """On what every model runs.
+
+    Parameters
+    ----------
+    models : sequence of RuntimeChange
+        The latest of each model.
+    changed : RuntimeChange, optional
+        The one of them that this event tells of; none at start.
+    sample : int
+        Stream position at the change, to a block.
+
+    Returns
+    -------
+    dict
+        Keys in the order of the schema.
+    """
+    event: Event = {"v": SCHEMA_VERSION, "type": "runtime.state"}
+    if changed is not None:
+        event |= {"changed": changed.model, "at_s": _seconds(sample)}
+    return {**event, "models": [model.table() for model in models]}
 
 
 def to_json(event: Event) -> str:

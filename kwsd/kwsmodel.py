@@ -23,6 +23,8 @@ class _Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     """Parser of all subcommands."""
     # Imported here so that `kwsd` itself never pulls them in.
+    import kwsd.compile.check_command as check_command
+    import kwsd.compile.command as compile_command
     import kwsd.evaluate.command as evaluate_command
     import kwsd.train.command as train_command
 
@@ -34,6 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     train_command.add_parser(subparsers)
     evaluate_command.add_parser(subparsers)
+    check_command.add_parser(subparsers)
+    compile_command.add_parser(subparsers)
     return parser
 
 

@@ -10,7 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TextIO
 
-from kwsd.assemble import OpenModel, build_chain, open_models
+from kwsd.assemble import (
+    OpenModel,
+    build_chain,
+    open_models,
+    runtime_changes,
+    runtime_state,
+)
 from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.chain import Chain, Tap
 from kwsd.config import Config
@@ -97,7 +103,7 @@ def replay(options: ReplayOptions, config: Config, stdout: TextIO | None) -> Non
         taps, plot = _open_outputs(options, models, info, stack)
         bus = _open_bus(config, info, models, stack) if options.publish else None
         chain = build_chain(config, info, models, taps)
-        wakes = _run(source, chain, options, LineSink(stdout), bus, plot)
+        wakes = _run(source, chain, models, options, LineSink(stdout), bus, plot)
         if plot is not None:
             plot.finish(info.name)
         if bus is not None:
@@ -108,6 +114,7 @@ def replay(options: ReplayOptions, config: Config, stdout: TextIO | None) -> Non
 def _run(
     source: Source,
     chain: Chain,
+    models: Sequence[OpenModel],
     options: ReplayOptions,
     lines: LineSink,
     bus: BusSink | None,
@@ -120,14 +127,15 @@ def _run(
             advance(position)
             if bus is not None:
                 bus.serve()
-            for event in events:
-                wakes += 1
+            # A change comes first: the wakes of the same blocks may be the new runtime's.
+            for event in (*runtime_changes(models, position), *events):
                 if reading:
                     reading = _emit(lines, event)
                 if bus is not None:
                     bus.emit(event)
-                if plot is not None:
-                    plot.events.append(event)
+            wakes += len(events)
+            if plot is not None:
+                plot.events.extend(events)
             if not reading and not options.files and bus is None:
                 raise ReaderGone
     return wakes
@@ -209,13 +217,7 @@ def _open_bus(
         reference=info.has_reference,
         sample_rate_hz=info.sample_rate_hz,
     )
-    identities = [model.identity for model in models]
-    bus.state(
-        "runtime.state",
-        models=[
-            {"model": i.model, "version": i.model_version, "runtime": i.runtime} for i in identities
-        ],
-    )
+    bus.emit(runtime_state(models))
     if settings.wait_subscriber_s > 0 and not bus.wait_for_subscriber(settings.wait_subscriber_s):
         log.warning("no subscriber within %g s; replaying anyway", settings.wait_subscriber_s)
     return bus

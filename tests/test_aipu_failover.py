@@ -84,15 +84,17 @@ BACK = ("cpu", "aipu", "recovered")
 
 
 @pytest.mark.parametrize(
-    ("action", "reason", "engines"),
+    ("action", "reason", "engines", "late"),
     [
-        ("late 400", "time-out", 1),
-        ("never", "time-out", 2),
-        ("die", "engine-died", 2),
-        ("return 0x37", "suspended", 2),
+        ("late 400", "time-out", 1, (1, 0)),
+        ("never", "time-out", 2, (0, 1)),
+        ("die", "engine-died", 2, (0, 0)),
+        ("return 0x37", "suspended", 2, (0, 0)),
     ],
 )
-def test_fault_goes_to_the_cpu_and_back(failover, clock, double, changes, action, reason, engines):
+def test_fault_goes_to_the_cpu_and_back(
+    failover, clock, double, changes, action, reason, engines, late
+):
     session = failover()
     check_step(session)
     double.next("finish", action)
@@ -103,6 +105,12 @@ def test_fault_goes_to_the_cpu_and_back(failover, clock, double, changes, action
     step_until(session, "aipu")
     assert told(changes) == [START, ("aipu", "cpu", reason), BACK]
     assert double.calls("init") == engines
+    usage = session.usage()
+    assert (usage.late_collected, usage.late_lost) == late
+    assert (usage.failures, usage.restarts, usage.breaker) == ({reason: 1}, 1, "closed")
+    assert usage.steps["aipu"] >= 1 and usage.steps["cpu"] >= 2
+    assert sum(usage.latency_us["cpu"]) == usage.steps["cpu"]
+    assert usage.table()["runtime"] == "aipu"
 
 
 def test_exceptions_in_a_row_use_the_same_engine_later(failover, clock, double, changes):
@@ -147,7 +155,9 @@ def test_three_failed_restarts_then_only_on_request(failover, clock, double, cha
         clock.now_s += 1.0
         time.sleep(0.01)
         assert time.monotonic() < deadline
-    assert session.failures == {"engine-died": 1, "vector-mismatch": 3}
+    usage = session.usage()
+    assert usage.failures == {"engine-died": 1, "vector-mismatch": 3}
+    assert (usage.breaker, usage.runtime, usage.restarts) == ("halted", "cpu", 0)
     assert told(changes) == [START, ("aipu", "cpu", "engine-died")]
     double.script()
     session.rearm()

@@ -76,6 +76,7 @@ def test_some_cycles(runtime, package):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_leaks")
-def test_many_cycles(runtime, package):
+def test_many_cycles(runtime, package, caplog):
+    caplog.set_level("ERROR")  # Two kept lines a cycle would look like a leak.
     before, after = cycles(int(os.environ.get("KWSD_AIPU_CYCLES", "10000")), runtime, package)
     assert after - before < 4096

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,13 +10,13 @@ import pytest
 import soundfile as sf
 
 from kwsd.assemble import decision_config
+from kwsd.config import default_config
 from kwsd.config_schema import KeywordSettings
 from kwsd.dsp.features import FRAME_SAMPLES, HOP_SAMPLES
 from kwsd.errors import AudioError
 from kwsd.evaluate.judge import Bench, gather, plan
 from kwsd.evaluate.report import Report, as_dict, text, write_json, write_scores
 from kwsd.evaluate.scoring import (
-    default_config,
     detections,
     run_chain,
     sensitivity_config,
@@ -226,12 +227,5 @@ def test_detections_follow_threshold_level_gate_and_refractory():
 def test_a_sensitivity_is_not_changed_by_the_configuration():
     scorer = ToneScorer()
     own = {"tone": KeywordSettings(threshold=0.11)}
-    config = type(scorer.config)(
-        *(
-            getattr(scorer.config, name)
-            for name in ("audio", "frontend", "wake", "runtime", "bus", "log")
-        ),
-        keywords=own,
-        settings={},
-    )
+    config = replace(scorer.config, keywords=own)
     assert sensitivity_config(config, scorer.package, "low").threshold == 0.9

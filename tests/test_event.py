@@ -8,6 +8,7 @@ import pytest
 from kwsd.decision import Detection
 from kwsd.dsp.metrics import FrontEndMetrics
 from kwsd.event import ModelIdentity, to_json, wake_event
+from kwsd.runtime.change import RuntimeChange
 
 IDENTITY = ModelIdentity("computer", "computer", "0.1.0", "litert")
 DETECTION = Detection(32033, 0.912345678, 0.85, 20000, 30000)
@@ -91,7 +92,14 @@ def test_names_stay_readable():
         {
             "v": 1,
             "type": "runtime.state",
-            "models": [{"model": "computer", "version": "0.1.0", "runtime": "litert"}],
+            "models": [RuntimeChange("m", "1", "litert", None, "no-device", "load it").table()],
+        },
+        {
+            "v": 1,
+            "type": "runtime.state",
+            "changed": "m",
+            "at_s": 1.5,
+            "models": [RuntimeChange("m", "1", "litert", "aipu", "time-out", "late").table()],
         },
         {"v": 1, "type": "replay.end", "recording": "x", "events": 0},
     ],

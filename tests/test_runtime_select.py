@@ -1,15 +1,21 @@
 """Choice of a runtime: order, reasons, proof by vectors."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from model_fixture import write_random_package
 
+from kwsd.assemble import runtime_options
+from kwsd.config_schema import RUNTIME_NAMES, RuntimeSettings
 from kwsd.errors import ConfigError, ModelError, RuntimeUnavailable
 from kwsd.model.package import load_package
 from kwsd.runtime import select
+from kwsd.runtime.aipu.runtime import AipuSettings
 from kwsd.runtime.base import Probe
 from kwsd.runtime.litert import LiteRtRuntime
-from kwsd.runtime.select import open_session
+from kwsd.runtime.select import RuntimeOptions, open_session
 
 
 @pytest.fixture(scope="module")
@@ -80,14 +86,16 @@ def runtimes(monkeypatch):
     """The known runtimes of these tests."""
     kinds = (Absent, Refusing, Skewed, NearlyRight)
     monkeypatch.setattr(
-        select, "RUNTIMES", {"litert": LiteRtRuntime, **{kind.name: kind for kind in kinds}}
+        select, "RUNTIMES", {**select.RUNTIMES, **{kind.name: kind for kind in kinds}}
     )
 
 
 def test_first_choice(package):
-    session, choice = open_session(package)
+    told = []
+    session, choice = open_session(package, ("litert",), on_change=told.append)
     session.close()
-    assert choice.name == "litert"
+    assert (choice.name, choice.word) == ("litert", "start")
+    assert [(c.runtime, c.previous, c.reason) for c in told] == [("litert", None, "start")]
     assert choice.reason in ("ai_edge_litert", "tflite_runtime")
 
 
@@ -101,6 +109,7 @@ def test_falls_back_and_says_why(package, first, reason):
     assert choice.name == "litert"
     assert f"{first}: " in choice.reason
     assert reason in choice.reason
+    assert choice.word == ("vector-mismatch" if first == "skewed" else "unavailable")
 
 
 def test_a_session_that_fails_its_proof_is_closed(package):
@@ -128,3 +137,45 @@ def test_nothing_there_lists_each_reason(package):
 def test_unknown_name(package):
     with pytest.raises(ConfigError, match="unknown runtime 'gpu'.*litert"):
         open_session(package, ("gpu",))
+
+
+def test_machine_without_an_aipu(package):
+    """The default order on a stock machine: the CPU, and one word and sentence why."""
+    told = []
+    nowhere = RuntimeOptions(AipuSettings(device=Path("/dev/no-aipu")))
+    session, choice = open_session(package, options=nowhere, on_change=told.append)
+    session.close()
+    assert (choice.name, choice.word) == ("litert", "no-device")
+    assert "/dev/no-aipu is not there" in choice.reason
+    assert [(c.runtime, c.previous, c.reason) for c in told] == [("litert", None, "no-device")]
+    with pytest.raises(RuntimeUnavailable, match="no-device"):
+        open_session(package, ("aipu",), nowhere)
+
+
+def test_runtime_that_is_not_installed_is_a_reason(package, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kwsd.runtime.ncnn", None)
+    session, choice = open_session(package, ("ncnn", "litert"))
+    session.close()
+    assert (choice.name, choice.word) == ("litert", "unavailable")
+    assert "pip install ncnn" in choice.reason
+
+
+def test_usage_counts_steps(package):
+    session, _ = open_session(package, ("litert",))
+    before = session.usage()
+    inputs = {s.name: np.full(s.shape, s.zero_point, s.dtype) for s in package.inputs}
+    for _ in range(3):
+        session.step(inputs)
+    after = session.usage()
+    session.rearm()
+    session.close()
+    assert (before.steps, after.steps) == ({}, {"litert": 3})
+    assert sum(after.latency_us["litert"]) == 3
+    assert (after.runtime, after.breaker, after.failures) == ("litert", "closed", {})
+
+
+def test_configuration_and_defaults_say_the_same():
+    settings = RuntimeSettings()
+    assert settings.order == select.DEFAULT_ORDER
+    assert set(RUNTIME_NAMES) == {"aipu", "litert", "ncnn"}
+    assert runtime_options(settings) == RuntimeOptions()

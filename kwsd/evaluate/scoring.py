@@ -15,22 +15,15 @@ from numpy.typing import NDArray
 from kwsd.assemble import decision_config, keyword_of
 from kwsd.block import Block, FloatArray
 from kwsd.chain import Chain, Keyword, ScoreStream
-from kwsd.config import Config
-from kwsd.config_schema import (
-    AudioSettings,
-    BusSettings,
-    FrontEndSettings,
-    LogSettings,
-    RuntimeSettings,
-    WakeSettings,
-)
+from kwsd.config import Config, default_config
 from kwsd.decision import Decision, DecisionConfig, Detection
-from kwsd.dsp.frontend import FrontEnd, FrontEndConfig
+from kwsd.dsp.backend import open_front_end
+from kwsd.dsp.frontend import FrontEndConfig
 from kwsd.event import ModelIdentity
 from kwsd.model.package import ModelPackage
 from kwsd.model.stream import StreamingModel
 from kwsd.runtime.base import Session
-from kwsd.runtime.select import open_session
+from kwsd.runtime.select import EVALUATION_ORDER, open_session
 
 FEED_SAMPLES = 16_000
 
@@ -97,7 +90,8 @@ class Scorer:
         self.config = default_config() if config is None else config
         self._owned = session is None
         if session is None:
-            session, _ = open_session(package, self.config.runtime.order)
+            # On one runtime, the same everywhere: a figure must not depend on the board's state.
+            session, _ = open_session(package, EVALUATION_ORDER)
         self._session = session
 
     def close(self) -> None:
@@ -128,7 +122,7 @@ def run_chain(
     settings = FrontEndConfig(**{**asdict(config.frontend), "voice_branch": False})
     recorder = _Recorder(decision)
     keyword = Keyword(ModelIdentity("", "", "", ""), stream, recorder)
-    chain = Chain(FrontEnd(settings, microphones=1, has_reference=False), [keyword])
+    chain = Chain(open_front_end(settings, microphones=1, has_reference=False), [keyword])
     for start in range(0, len(pcm), FEED_SAMPLES):
         piece = np.ascontiguousarray(pcm[None, start : start + FEED_SAMPLES], np.float32)
         chain.process(Block(start, piece, None))
@@ -183,20 +177,6 @@ def detections(track: Track, config: DecisionConfig) -> list[Detection]:
         if detection is not None:
             found.append(detection)
     return found
-
-
-def default_config() -> Config:
-    """The daemon's configuration with every key at its default."""
-    return Config(
-        AudioSettings(),
-        FrontEndSettings(),
-        WakeSettings(),
-        RuntimeSettings(),
-        BusSettings(),
-        LogSettings(),
-        keywords={},
-        settings={},
-    )
 
 
 def sensitivity_config(config: Config, package: ModelPackage, sensitivity: str) -> DecisionConfig:

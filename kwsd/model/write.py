@@ -160,6 +160,26 @@ def write_package(folder: Path, content: PackageContent, replace: bool = False) 
         **content.extra_files,
     }
     files[DESCRIPTION_FILE] = toml_text(description(content, files)).encode()
+    return install(folder, files)
+
+
+def install(folder: Path, files: Mapping[str, bytes]) -> ModelPackage:
+    """Put files in place of a package folder, as a whole, after every check of `load_package`.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the package belongs; what is there is replaced.
+    files : mapping of str to bytes
+        Everything that the package is to hold.
+
+    Raises
+    ------
+    OutputError
+        The disk is full or the place cannot be written; what was there is there still.
+    ModelError
+        The files contradict each other.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # In the same folder, so that moving it is one rename.

@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,16 @@ from numpy.typing import NDArray
 from kwsd.model.package import ModelPackage, TensorSpec
 from kwsd.runtime.base import Session, Tensors
 from kwsd.runtime.breaker import Breaker, State
-from kwsd.runtime.failure import FINAL_REASONS, WAITING_REASONS, RuntimeFailure
+from kwsd.runtime.change import QUIET_REASONS, OnChange, RuntimeChange
+from kwsd.runtime.failure import (
+    FINAL_REASONS,
+    LATE_REASONS,
+    WAITING_REASONS,
+    RuntimeFailure,
+)
 from kwsd.runtime.fallible import FallibleRuntime, FallibleSession, Recovery
 from kwsd.runtime.restart import Restart
+from kwsd.runtime.usage import RuntimeUsage, UsageCount
 
 log = logging.getLogger(__name__)
 
@@ -31,40 +37,6 @@ SPOT_CHECK_STEPS = 50
 
 CLOSE_S = 1.0
 """How long closing waits for a restart that is under way; after it, it cleans up by itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class RuntimeChange:
-    """From now on a model runs elsewhere; the first one is the choice at start."""
-
-    model: str
-    """Name of the package."""
-
-    version: str
-    """Version of the package."""
-
-    runtime: str
-    """Runtime that serves now."""
-
-    previous: str | None
-    """Runtime that served before; None at start."""
-
-    reason: str
-    """One word: ``start``, ``recovered``, or what failed."""
-
-    detail: str
-    """A sentence for people."""
-
-    def table(self) -> dict[str, Any]:
-        """As an entry of a ``runtime.state`` event."""
-        return {
-            "model": self.model,
-            "version": self.version,
-            "runtime": self.runtime,
-            "previous": self.previous,
-            "reason": self.reason,
-            "detail": self.detail,
-        }
 
 
 class FailoverSession:
@@ -97,14 +69,13 @@ class FailoverSession:
         preferred: FallibleRuntime,
         fallback: Session,
         fallback_name: str,
-        on_change: Callable[[RuntimeChange], None],
+        on_change: OnChange,
         clock: Callable[[], float] = time.monotonic,
         spot_check_steps: int = SPOT_CHECK_STEPS,
     ) -> None:
         self.inputs: tuple[TensorSpec, ...] = package.inputs
         self.outputs: tuple[TensorSpec, ...] = package.outputs
-        self.failures: dict[str, int] = {}
-        """Faults by reason word, failed restarts among them."""
+        self._count = UsageCount(package.name)
         self._package, self._preferred = package, preferred
         self._fallback, self._fallback_name = fallback, fallback_name
         self._on_change, self._clock = on_change, clock
@@ -112,12 +83,16 @@ class FailoverSession:
         self._until_check = spot_check_steps
         self._breaker = Breaker()
         self._rearm = threading.Event()
+        self.refusal: RuntimeFailure | None = None
+        """Why the preferred runtime did not start at first."""
         self._active: FallibleSession | None = None
         self._resting: FallibleSession | None = None
+        self._late = False
         self._restart: Restart | None = None
         try:
             self._active = preferred.open(package)
         except RuntimeFailure as failure:
+            self.refusal = failure
             self._not_started(failure)
             self._tell(None, failure.reason, failure.detail)
         else:
@@ -141,16 +116,14 @@ class FailoverSession:
 
     def step(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """One step on the preferred runtime, or the same one on the other."""
-        if self._active is None:
-            self._recover()
-        if self._active is not None:
-            try:
-                outputs = self._active.step(inputs)
-                self._spot_check(self._active, inputs, outputs)
-                return outputs
-            except RuntimeFailure as failure:
-                self._failed(self._active, failure)
-        return self._fallback.step(inputs)
+        before_ns = time.monotonic_ns()
+        outputs = self._step(inputs)
+        self._count.step(self.runtime, (time.monotonic_ns() - before_ns) // 1000)
+        return outputs
+
+    def usage(self) -> RuntimeUsage:
+        """Counters so far."""
+        return self._count.snapshot(self.runtime, self._breaker.state.value)
 
     def rearm(self) -> None:
         """Something changed (reload, resume, a device came): try again at the next step."""
@@ -166,6 +139,18 @@ class FailoverSession:
                 session.close()
         self._active = self._resting = None
         self._fallback.close()
+
+    def _step(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        if self._active is None:
+            self._recover()
+        if self._active is not None:
+            try:
+                outputs = self._active.step(inputs)
+                self._spot_check(self._active, inputs, outputs)
+                return outputs
+            except RuntimeFailure as failure:
+                self._failed(self._active, failure)
+        return self._fallback.step(inputs)
 
     def _spot_check(
         self, session: FallibleSession, inputs: Tensors, outputs: dict[str, NDArray[Any]]
@@ -189,9 +174,10 @@ class FailoverSession:
         self._active = None
         if failure.session_usable:
             self._resting = session
+            self._late = failure.reason in LATE_REASONS
         else:
             session.abandon()
-        self._count(failure)
+        self._count.failed(failure.reason)
         self._breaker.trip(self._clock())
         self._tell(self._preferred.name, failure.reason, failure.detail)
 
@@ -204,6 +190,7 @@ class FailoverSession:
         if self._resting is not None and self._resting.recovery() is Recovery.LOST:
             self._resting.abandon()
             self._resting = None
+            self._count.late_lost += 1
         if self._restart is not None:
             if not self._restart.done:
                 return
@@ -214,6 +201,7 @@ class FailoverSession:
                 self._restart = Restart(lambda: self._preferred.open(self._package))
             elif self._resting.recovery() is Recovery.READY:
                 resting, self._resting = self._resting, None
+                self._count.late_collected += self._late
                 self._restart = Restart(lambda: _proved(resting))
 
     def _finish(self, restart: Restart) -> None:
@@ -223,33 +211,35 @@ class FailoverSession:
         self._active = restart.session
         self._until_check = self._spot_check_steps
         self._breaker.restarted(self._clock())
+        self._count.restarts += 1
         self._tell(
             self._fallback_name, "recovered", f"{self._preferred.name} reproduces the vectors again"
         )
 
     def _not_started(self, failure: RuntimeFailure) -> None:
         now_s = self._clock()
-        self._count(failure)
         if failure.reason in WAITING_REASONS:
+            # Nothing failed: it was looked for, and is looked for again.
             self._breaker.absent(now_s)
-        elif failure.reason in FINAL_REASONS:
+            return
+        self._count.failed(failure.reason)
+        if failure.reason in FINAL_REASONS:
             self._breaker.halt()
         else:
             self._breaker.restart_failed(now_s)
-        if self._breaker.state is State.HALTED:
-            log.error(
+        if self._breaker.state is State.HALTED and self.refusal is not failure:
+            log.log(
+                logging.INFO if failure.reason in QUIET_REASONS else logging.ERROR,
                 "%s: %s is given up until a reload: %s",
                 *(self._package.name, self._preferred.name, failure),
             )
-
-    def _count(self, failure: RuntimeFailure) -> None:
-        self.failures[failure.reason] = self.failures.get(failure.reason, 0) + 1
 
     def _tell(self, previous: str | None, reason: str, detail: str) -> None:
         change = RuntimeChange(
             self._package.name, self._package.version, self.runtime, previous, reason, detail
         )
-        log.warning("%s runs on %s: %s: %s", change.model, change.runtime, reason, detail)
+        if previous is not None:
+            log.warning("%s runs on %s: %s: %s", change.model, change.runtime, reason, detail)
         self._on_change(change)
 
 

@@ -37,6 +37,15 @@ FINAL_REASONS = frozenset(
         "old-api",
         "missing-symbol",
         "manifest-mismatch",
+        "not-quantised",
+        "unsupported-operator",
+        "dynamic-shape",
+        "too-large",
+        "scale-mismatch",
+        "state-mismatch",
     }
 )
 """A file is wrong: nothing changes until somebody changes it and says so."""
+
+LATE_REASONS = frozenset({"time-out", "device-error"})
+"""The job may still be on the core when these are told."""

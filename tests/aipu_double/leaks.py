@@ -20,7 +20,10 @@ def children():
     """Process ids of the children of this process, ended ones that nobody waited for included."""
     found = set()
     for task in Path("/proc/self/task").iterdir():
-        found.update((task / "children").read_text().split())
+        try:
+            found.update((task / "children").read_text().split())
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # A thread that has just ended; what it started is the main thread's now.
     return found
 
 

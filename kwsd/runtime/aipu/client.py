@@ -49,6 +49,7 @@ class EngineClient:
     def __init__(self, memory_bytes: int, log_fd: int = 2) -> None:
         self._sequence = 0
         self._closed = False
+        self._limit_s: float | None = None
         try:
             self._start(memory_bytes, log_fd)
         except OSError as error:
@@ -129,6 +130,7 @@ class EngineClient:
         """COLLECTED or STUCK once the engine has said so, CLOSED if it is gone, else empty."""
         # With a time limit set, a receive waits for it, MSG_DONTWAIT or not.
         self._channel.setblocking(False)
+        self._limit_s = None
         try:
             message = self._channel.recv(wire.LARGEST_BYTES)
         except BlockingIOError:
@@ -172,7 +174,10 @@ class EngineClient:
 
     def _exchange(self, message: bytes, limit_s: float) -> bytes:
         try:
-            self._channel.settimeout(limit_s)
+            if limit_s != self._limit_s:
+                # A system call; the limit of a step is the same most of the time.
+                self._channel.settimeout(limit_s)
+                self._limit_s = limit_s
             self._channel.send(message)
             reply = self._channel.recv(wire.LARGEST_BYTES)
         except TimeoutError:

@@ -191,19 +191,29 @@ def _serve(channel: socket.socket, memory_fd: int) -> int:
         engine.close()
         channel.send(wire.pack_table(wire.FAILED, call="sizes", status=0, detail=str(error)))
         return 1
-    channel.send(wire.pack_table(wire.READY, pid=os.getpid(), **tables))
+    try:
+        channel.send(wire.pack_table(wire.READY, pid=os.getpid(), **tables))
+        _answer(channel, engine, request.grace_ms)
+    except (BrokenPipeError, ConnectionResetError):
+        # The parent ended in the middle of a step: the device is closed in order all the same.
+        engine.close()
+    return 0
+
+
+def _answer(channel: socket.socket, engine: Engine, grace_ms: int) -> None:
+    """Steps until the parent closes, or until a job never comes back."""
     while True:
         message = channel.recv(wire.LARGEST_BYTES)
         if not message or message[:1] == wire.CLOSE:
             engine.close()
             if message:
                 channel.send(wire.CLOSED)
-            return 0
+            return
         sequence, timeout_ms = wire.unpack_step(message)
         reply = engine.step(sequence, timeout_ms)
         channel.send(wire.pack_done(reply))
-        if engine.running_late and not _collect(channel, engine, request.grace_ms):
-            return 0
+        if engine.running_late and not _collect(channel, engine, grace_ms):
+            return
 
 
 def _collect(channel: socket.socket, engine: Engine, grace_ms: int) -> bool:

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kwsd.errors import ModelError
+from kwsd.errors import KwsdError, ModelError
 from kwsd.model.fields import Fields
 from kwsd.model.package import ModelPackage, TensorSpec
 from kwsd.runtime.aipu.graph import BadGraph, Graph, GraphTensor, read_graph
@@ -70,13 +70,20 @@ def load_manifest(package: ModelPackage, target: str = TARGET) -> Manifest:
     Raises
     ------
     RuntimeFailure
-        ``no-graph``, ``manifest-mismatch``, ``bad-graph`` or ``other-target``.
+        ``no-graph``, ``not-quantised``, ``unsupported-operator`` or another word of
+        `kwsd.compile.rules`, ``manifest-mismatch``, ``bad-graph`` or
+        ``other-target``.
     """
     graph_file, file = package.path / GRAPH_FILE, package.path / MANIFEST_FILE
+    for spec in (*package.inputs, *package.outputs):
+        if spec.dtype not in INTEGERS:
+            raise RuntimeFailure(
+                "not-quantised",
+                f"{spec.name} of model {package.name} is {spec.dtype}, the AIPU takes "
+                f"{', '.join(INTEGERS)}: export the model as int8",
+            )
     if not graph_file.is_file():
-        raise RuntimeFailure(
-            "no-graph", f"package {package.name} has no {GRAPH_FILE}: compile it for {target}"
-        )
+        raise _no_graph(package, target)
     try:
         manifest, sha256, said_target = _read(file, graph_file)
     except (OSError, ModelError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -102,6 +109,30 @@ def load_manifest(package: ModelPackage, target: str = TARGET) -> Manifest:
     _compare_package(file, manifest, package)
     _compare_graph(file, manifest, graph)
     return manifest
+
+
+def _no_graph(package: ModelPackage, target: str) -> RuntimeFailure:
+    """Why there is none: nobody compiled it, or nobody could."""
+    # Imported here: only a board with an AIPU and a package without a graph come this far.
+    from kwsd.compile.outline import read_outline
+    from kwsd.compile.rules import findings
+
+    try:
+        found = findings(read_outline(package.network))
+    except KwsdError:
+        found = []
+    if found:
+        first = found[0]
+        return RuntimeFailure(
+            first.reason,
+            f"model {package.name} cannot be compiled for {target}: {first.where}: {first.text}; "
+            f"{len(found)} findings, kwsmodel check {package.path} lists them",
+        )
+    return RuntimeFailure(
+        "no-graph",
+        f"package {package.name} has no {GRAPH_FILE}: kwsmodel compile {package.name} "
+        f"--target {target}",
+    )
 
 
 def _read(file: Path, graph_file: Path) -> tuple[Manifest, str, str]:
@@ -140,10 +171,6 @@ def _compare_package(file: Path, manifest: Manifest, package: ModelPackage) -> N
         want = sorted((spec.name, spec.shape) for spec in theirs)
         if have != want:
             raise RuntimeFailure("manifest-mismatch", f"{file}: {role} {have}, model.toml {want}")
-        if any(spec.dtype not in INTEGERS for spec in theirs):
-            raise RuntimeFailure(
-                "manifest-mismatch", f"{file}: model {package.name} is not quantised"
-            )
 
 
 def _compare_graph(file: Path, manifest: Manifest, graph: Graph) -> None:

@@ -40,7 +40,7 @@ def check_device(device: Path) -> None:
         ) from None
     if not stat.S_ISCHR(mode):
         raise RuntimeFailure("no-device", f"{device} is no character device")
-    if not os.access(device, os.R_OK | os.W_OK):
+    if not os.access(device, os.R_OK | os.W_OK, effective_ids=True):
         raise RuntimeFailure(
             "no-permission",
             f"{device} cannot be read and written by user {os.geteuid()}: add it to the group of "

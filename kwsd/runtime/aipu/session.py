@@ -104,12 +104,14 @@ class AipuSession:
         memory = np.frombuffer(self._engine.memory, np.uint8)
         self._ports_in = _ports(memory, manifest.inputs, inputs, package.inputs)
         self._ports_out = _ports(memory, manifest.outputs, outputs, package.outputs)
-        ends = np.array([slot.offset + slot.size for slot in (*inputs, *outputs)])
-        self._guard_index = (ends[:, None] + np.arange(len(wire.GUARD))).reshape(-1)
-        self._memory = memory
         # A traceback keeps this frame, and a view kept the memory.
         del memory
-        self._memory[self._guard_index] = wire.GUARD[0]
+        self._guards = tuple(
+            slice(end, end + len(wire.GUARD))
+            for end in (slot.offset + slot.size for slot in (*inputs, *outputs))
+        )
+        for guard in self._guards:
+            self._engine.memory[guard] = wire.GUARD
         try:
             self._check(self._engine.open(request, self._limits.start_s))
             self._warm_up()
@@ -142,7 +144,8 @@ class AipuSession:
         self.statistics.retries += reply.retries
         if reply.status:
             raise self._failure(reply)
-        if not (self._memory[self._guard_index] == wire.GUARD[0]).all():
+        memory = self._engine.memory
+        if any(memory[guard] != wire.GUARD for guard in self._guards):
             raise RuntimeFailure("engine-fault", "the driver wrote behind the end of a tensor")
         outputs = {port.spec.name: port.read() for port in self._ports_out}
         self.statistics.steps += 1
@@ -205,7 +208,6 @@ class AipuSession:
         for port in (*self._ports_in, *self._ports_out):
             port.release()
         self._ports_in = self._ports_out = ()
-        self._memory = np.zeros(0, np.uint8)
 
     def _check(self, tables: dict[str, Any]) -> None:
         """Types of the loaded graph against the manifest; sizes were checked by the engine."""

@@ -5,29 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kwsd.runtime.aipu.status import status_text
-
-BUCKETS = 24
-"""Powers of two in microseconds: the last one is eight seconds and more."""
-
-
-class LatencyHistogram:
-    """Times in buckets of powers of two; bounded, whatever the uptime."""
-
-    def __init__(self) -> None:
-        self.counts = [0] * BUCKETS
-
-    def add(self, microseconds: int) -> None:
-        """One measurement."""
-        self.counts[min(max(microseconds, 1).bit_length() - 1, BUCKETS - 1)] += 1
-
-    def quantile_us(self, fraction: float) -> int:
-        """Upper end of the bucket in which the quantile lies; 0 without measurements."""
-        left = fraction * sum(self.counts)
-        for bucket, count in enumerate(self.counts):
-            left -= count
-            if left <= 0 and count:
-                return 2 << bucket
-        return 0
+from kwsd.runtime.latency import LatencyHistogram
 
 
 class Statistics:

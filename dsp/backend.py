@@ -1,0 +1,55 @@
+"""Which twin of the DSP stage runs: the native core, or numpy where it was not built."""
+
+from __future__ import annotations
+
+import logging
+
+from kwsd.dsp.frontend import FrontEnd, FrontEndConfig
+from kwsd.dsp.native import NativeMissing
+from kwsd.dsp.native_frontend import NativeFrontEnd
+from kwsd.errors import RuntimeUnavailable
+
+log = logging.getLogger(__name__)
+
+
+def open_front_end(
+    config: FrontEndConfig,
+    microphones: int,
+    has_reference: bool,
+    reference_features: bool = True,
+) -> FrontEnd | NativeFrontEnd:
+    """The front end that ``dsp.backend`` asks for.
+
+    Parameters
+    ----------
+    config : FrontEndConfig
+        What runs, and on which backend.
+    microphones : int
+        1 or 2.
+    has_reference : bool
+        Whether blocks carry what the loudspeaker plays.
+    reference_features : bool
+        Whether somebody wants features of the reference.
+
+    Raises
+    ------
+    RuntimeUnavailable
+        ``native`` is asked for and not there.
+    """
+    if config.backend != "numpy":
+        try:
+            stage = NativeFrontEnd(
+                config, microphones, has_reference, reference_features=reference_features
+            )
+        except NativeMissing as error:
+            if config.backend == "native":
+                raise RuntimeUnavailable(
+                    f"dsp.backend = native: {error}; or set dsp.backend to auto or numpy"
+                ) from None
+            log.warning("DSP stage runs on numpy, at some ten times the cost: %s", error)
+        else:
+            log.info("DSP stage runs on the native core, %d kB of state", stage.state_bytes // 1024)
+            return stage
+    else:
+        log.info("DSP stage runs on numpy")
+    return FrontEnd(config, microphones, has_reference)

@@ -1,0 +1,28 @@
+#include "dc_blocker.h"
+
+/* exp(-2 pi 20 / 16000) */
+#define POLE 0.99217669f
+
+void kws_dc_blocker_reset(kws_dc_blocker *blocker) {
+    blocker->input = 0.0f;
+    blocker->output = 0.0f;
+    blocker->started = 0;
+}
+
+void kws_dc_blocker_process(kws_dc_blocker *blocker, float *samples, int32_t count) {
+    if (count <= 0) {
+        return;
+    }
+    /* The first sample is taken as the offset, so there is no step. */
+    float before = blocker->started ? blocker->input : samples[0];
+    float output = blocker->output;
+    for (int32_t i = 0; i < count; i++) {
+        const float now = samples[i];
+        output = (now - before) + POLE * output;
+        before = now;
+        samples[i] = output;
+    }
+    blocker->input = before;
+    blocker->output = output;
+    blocker->started = 1;
+}

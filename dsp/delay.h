@@ -1,0 +1,40 @@
+/* Bulk delay between loudspeaker and microphones: twin of delay.py, which says how it is found. */
+#ifndef KWS_DELAY_H
+#define KWS_DELAY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct kws_delay_tracker kws_delay_tracker;
+typedef struct kws_delay_line kws_delay_line;
+
+/* Largest delay that is looked for in ms; 0 and more. Blocks must be aligned to 64 bytes. */
+size_t kws_delay_tracker_size(int32_t search_ms);
+void kws_delay_tracker_init(void *tracker, int32_t search_ms);
+/* Forget what was heard; after a gap what is applied may stay. */
+void kws_delay_tracker_reset(kws_delay_tracker *tracker, int32_t applied_samples);
+/* Take one block of each, [KWS_HOP]; 1 if what is to be applied has changed. */
+int32_t kws_delay_tracker_push(kws_delay_tracker *tracker, const float *mic,
+                               const float *reference);
+/* Where the loudspeaker's sound arrives, -1 before the first confident estimate. */
+int32_t kws_delay_tracker_delay(const kws_delay_tracker *tracker);
+/* How much the reference is to be delayed: a multiple of KWS_HOP. */
+int32_t kws_delay_tracker_applied(const kws_delay_tracker *tracker);
+/* Peak over root mean square of the last correlation. */
+float kws_delay_tracker_confidence(const kws_delay_tracker *tracker);
+
+/* Channels delayed by a whole number of blocks, at most longest_samples. history_blocks: blocks of
+ * delayed past that are kept. Sizes are 0 where an argument is out of range. */
+size_t kws_delay_line_size(int32_t channels, int32_t longest_samples, int32_t history_blocks);
+void kws_delay_line_init(void *line, int32_t channels, int32_t longest_samples,
+                         int32_t history_blocks);
+/* Forget the past. */
+void kws_delay_line_reset(kws_delay_line *line);
+/* Take the next block, [channels][KWS_HOP]. */
+void kws_delay_line_push(kws_delay_line *line, const float *block);
+/* Give the block, [channels][KWS_HOP], that ended delay_samples and age_blocks before the last
+ * one that was pushed; age_blocks is 0 .. history_blocks. */
+void kws_delay_line_read(const kws_delay_line *line, int32_t delay_samples, int32_t age_blocks,
+                         float *block);
+
+#endif

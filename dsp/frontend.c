@@ -1,0 +1,352 @@
+#include "frontend.h"
+
+#include <string.h>
+
+#include "block.h"
+#include "companions.h"
+#include "dc_blocker.h"
+#include "delay.h"
+#include "feature_stream.h"
+#include "kalman.h"
+#include "meter.h"
+#include "suppressor.h"
+
+/* Full scale is 1; what is beyond this would overflow a square somewhere. */
+#define LARGEST_SAMPLE 16.0f
+#define LONGEST_TAIL_MS 1000
+#define LONGEST_SEARCH_MS 500
+#define MOST_CHANNELS (KWS_MOST_MICROPHONES + 1)
+
+typedef struct {
+    int32_t channels;
+    int32_t partitions[KWS_MOST_CHANNELS];
+} paths;
+
+struct kws_frontend {
+    kws_frontend_config config;
+    paths paths;
+    int32_t cancels;
+    int32_t echo_found; /* the microphone was once heard to follow the reference */
+    kws_dc_blocker dc[MOST_CHANNELS];
+    kws_microphone_choice choice;
+    kws_meter meter;
+    kws_companions *companions;
+    kws_delay_tracker *tracker;
+    kws_delay_line *line;
+    kws_reference *spectra;
+    kws_kalman *cancellers[KWS_MOST_MICROPHONES];
+    kws_suppressor *suppressor;
+    kws_features *features;
+    kws_features *reference_features;
+    float *held[MOST_CHANNELS]; /* [KWS_HOP] each */
+    int32_t held_count;
+    /* Work space of one block, [KWS_HOP] each. */
+    float *played;     /* [channels of the paths][KWS_HOP] */
+    float *aligned;    /* [channels of the paths][KWS_HOP] */
+    float *residual[KWS_MOST_MICROPHONES];
+    float *echo[KWS_MOST_MICROPHONES];
+    float *silence;
+    float *voice;
+};
+
+int32_t kws_dsp_abi(void) { return KWS_DSP_ABI; }
+
+static paths paths_of(const kws_frontend_config *config) {
+    paths made;
+    const int32_t whole = config->tail_ms * 16 / KWS_HOP;
+    const int32_t tail = whole < 1 ? 1 : whole;
+    memset(&made, 0, sizeof made);
+    made.channels = config->companions ? 1 + KWS_COMPANIONS : 1;
+    made.partitions[0] = tail;
+    for (int32_t c = 1; c < made.channels; c++) {
+        made.partitions[c] = tail < KWS_COMPANION_PARTITIONS ? tail : KWS_COMPANION_PARTITIONS;
+    }
+    return made;
+}
+
+static int32_t is_allowed(const kws_frontend_config *config) {
+    return config->microphones >= 1 && config->microphones <= KWS_MOST_MICROPHONES &&
+           config->tail_ms >= 1 && config->tail_ms <= LONGEST_TAIL_MS &&
+           config->delay_search_ms >= 0 && config->delay_search_ms <= LONGEST_SEARCH_MS;
+}
+
+size_t kws_frontend_size(const kws_frontend_config *config) {
+    if (!is_allowed(config)) {
+        return 0;
+    }
+    const paths made = paths_of(config);
+    const size_t mics = (size_t)config->microphones;
+    size_t bytes = kws_block_bytes(sizeof(kws_frontend));
+    bytes += (mics + 1) * kws_block_floats(KWS_HOP);
+    bytes += 2 * kws_block_floats((size_t)made.channels * KWS_HOP);
+    bytes += (2 * mics + 2) * kws_block_floats(KWS_HOP);
+    bytes += kws_features_size();
+    if (config->reference_features) {
+        bytes += kws_features_size();
+    }
+    if (config->voice_branch) {
+        bytes += kws_suppressor_size();
+    }
+    if (config->aec && config->has_reference) {
+        bytes += kws_delay_tracker_size(config->delay_search_ms);
+        bytes += kws_delay_line_size(made.channels, config->delay_search_ms * 16,
+                                     made.partitions[0] + 1);
+        bytes += kws_reference_size(made.channels, made.partitions);
+        bytes += mics * kws_kalman_size(made.channels, made.partitions);
+        bytes += config->companions ? kws_companions_size(KWS_HOP) : 0;
+    }
+    return bytes;
+}
+
+static void init_canceller(kws_frontend *f, kws_block *block) {
+    const kws_frontend_config *config = &f->config;
+    const paths *p = &f->paths;
+    const int32_t longest = config->delay_search_ms * 16, history = p->partitions[0] + 1;
+    f->tracker = kws_block_take(block, kws_delay_tracker_size(config->delay_search_ms));
+    kws_delay_tracker_init(f->tracker, config->delay_search_ms);
+    f->line = kws_block_take(block, kws_delay_line_size(p->channels, longest, history));
+    kws_delay_line_init(f->line, p->channels, longest, history);
+    f->spectra = kws_block_take(block, kws_reference_size(p->channels, p->partitions));
+    kws_reference_init(f->spectra, p->channels, p->partitions);
+    for (int32_t m = 0; m < config->microphones; m++) {
+        f->cancellers[m] = kws_block_take(block, kws_kalman_size(p->channels, p->partitions));
+        kws_kalman_init(f->cancellers[m], p->channels, p->partitions);
+    }
+    if (config->companions) {
+        f->companions = kws_block_take(block, kws_companions_size(KWS_HOP));
+        kws_companions_init(f->companions, KWS_HOP);
+    }
+}
+
+void kws_frontend_init(void *state, const kws_frontend_config *config) {
+    kws_block block = kws_block_of(state);
+    kws_frontend *f = kws_block_take(&block, sizeof *f);
+    memset(f, 0, sizeof *f);
+    f->config = *config;
+    f->paths = paths_of(config);
+    f->cancels = config->aec && config->has_reference;
+    f->echo_found = config->delay_search_ms == 0;
+    for (int32_t c = 0; c <= config->microphones; c++) {
+        f->held[c] = kws_block_take_floats(&block, KWS_HOP);
+    }
+    f->played = kws_block_take_floats(&block, (size_t)f->paths.channels * KWS_HOP);
+    f->aligned = kws_block_take_floats(&block, (size_t)f->paths.channels * KWS_HOP);
+    for (int32_t m = 0; m < config->microphones; m++) {
+        f->residual[m] = kws_block_take_floats(&block, KWS_HOP);
+        f->echo[m] = kws_block_take_floats(&block, KWS_HOP);
+    }
+    f->silence = kws_block_take_floats(&block, KWS_HOP);
+    f->voice = kws_block_take_floats(&block, KWS_HOP);
+    memset(f->silence, 0, KWS_HOP * sizeof(float));
+    f->features = kws_block_take(&block, kws_features_size());
+    kws_features_init(f->features);
+    if (config->reference_features) {
+        f->reference_features = kws_block_take(&block, kws_features_size());
+        kws_features_init(f->reference_features);
+    }
+    if (config->voice_branch) {
+        f->suppressor = kws_block_take(&block, kws_suppressor_size());
+        kws_suppressor_init(f->suppressor);
+    }
+    if (f->cancels) {
+        init_canceller(f, &block);
+    }
+    kws_microphone_choice_init(&f->choice, config->microphones);
+    kws_meter_init(&f->meter, config->microphones);
+}
+
+void kws_frontend_gap(kws_frontend *f) {
+    f->held_count = 0;
+    for (int32_t c = 0; c < MOST_CHANNELS; c++) {
+        kws_dc_blocker_reset(&f->dc[c]);
+    }
+    kws_features_reset(f->features);
+    if (f->reference_features != NULL) {
+        kws_features_reset(f->reference_features);
+    }
+    if (f->suppressor != NULL) {
+        kws_suppressor_reset(f->suppressor);
+    }
+    if (f->cancels) {
+        kws_reference_reset(f->spectra);
+        kws_delay_line_reset(f->line);
+        kws_delay_tracker_reset(f->tracker, kws_delay_tracker_applied(f->tracker));
+    }
+}
+
+void kws_frontend_reset(kws_frontend *f) {
+    kws_frontend_gap(f);
+    f->echo_found = f->config.delay_search_ms == 0;
+    if (f->cancels) {
+        kws_delay_tracker_reset(f->tracker, 0);
+        for (int32_t m = 0; m < f->config.microphones; m++) {
+            kws_kalman_reset(f->cancellers[m]);
+        }
+        if (f->companions != NULL) {
+            kws_companions_reset(f->companions);
+        }
+    }
+    kws_microphone_choice_init(&f->choice, f->config.microphones);
+    kws_meter_init(&f->meter, f->config.microphones);
+}
+
+int32_t kws_frontend_held(const kws_frontend *f) { return f->held_count; }
+
+int32_t kws_frontend_frames(int32_t samples) {
+    return 2 + (samples + KWS_HOP) / KWS_FEATURE_HOP;
+}
+
+/* Delay the reference; when the delay changes the echo paths move with it. */
+static void align(kws_frontend *f, const float *mic, const float *reference) {
+    const int32_t before = kws_delay_tracker_applied(f->tracker);
+    const int32_t moved = f->config.delay_search_ms > 0 &&
+                          kws_delay_tracker_push(f->tracker, mic, reference);
+    const int32_t delay = kws_delay_tracker_applied(f->tracker);
+    if (f->companions != NULL) {
+        kws_companions_process(f->companions, reference, f->played);
+    } else {
+        memcpy(f->played, reference, KWS_HOP * sizeof(float));
+    }
+    kws_delay_line_push(f->line, f->played);
+    if (moved) {
+        kws_reference_reset(f->spectra);
+        for (int32_t age = f->paths.partitions[0] + 1; age >= 1; age--) {
+            kws_delay_line_read(f->line, delay, age, f->aligned);
+            kws_reference_push(f->spectra, f->aligned);
+        }
+        for (int32_t m = 0; m < f->config.microphones; m++) {
+            kws_kalman_shift(f->cancellers[m], (before - delay) / KWS_HOP);
+        }
+    }
+    kws_delay_line_read(f->line, delay, 0, f->aligned);
+    kws_reference_push(f->spectra, f->aligned);
+}
+
+static void append(float *target, int32_t at, const float *block, int32_t valid) {
+    memcpy(target + at, block, (size_t)valid * sizeof(float));
+}
+
+/* One block of 16 ms out of the held channels; the first `valid` samples of it are real. Where the
+ * microphone is padded its echo stops in the middle: nothing is to be learnt or measured there. */
+static void run_block(kws_frontend *f, int32_t valid, kws_frontend_output *output) {
+    const int32_t mics = f->config.microphones;
+    const int32_t whole = valid == KWS_HOP;
+    const float *reference = f->held[mics];
+    const int32_t used =
+        kws_microphone_choice_update(&f->choice, (const float *const *)f->held, KWS_HOP);
+    if (f->config.dc_block) {
+        for (int32_t c = 0; c <= mics; c++) {
+            kws_dc_blocker_process(&f->dc[c], f->held[c], KWS_HOP);
+        }
+    }
+    const float *residual = f->held[used], *echo = f->silence;
+    if (f->cancels) {
+        align(f, f->held[used], reference);
+        for (int32_t m = 0; m < mics; m++) {
+            kws_kalman_process(f->cancellers[m], f->spectra, f->held[m], whole, f->residual[m],
+                               f->echo[m]);
+        }
+        /* Without an echo a filter that looks for one finds the talker. */
+        f->echo_found |= kws_delay_tracker_delay(f->tracker) >= 0;
+        if (f->echo_found) {
+            residual = f->residual[used];
+            echo = f->echo[used];
+        }
+        reference = f->aligned;
+    }
+    if (whole) {
+        kws_meter_update(&f->meter, (const float *const *)f->held, reference, residual, used,
+                         KWS_HOP);
+    }
+    const float *voice = residual;
+    if (f->suppressor != NULL) {
+        kws_suppressor_process(f->suppressor, residual,
+                               f->config.suppress_echo ? echo : f->silence,
+                               f->config.noise_reduction, f->voice);
+        voice = f->voice;
+    }
+    append(output->detector, output->samples, residual, valid);
+    append(output->voice, output->samples, voice, valid);
+    append(output->reference, output->samples, reference, valid);
+    output->samples += valid;
+    output->frames +=
+        kws_features_process(f->features, residual, valid,
+                             output->features + output->frames * KWS_FEATURE_BANDS);
+    if (f->reference_features != NULL) {
+        output->reference_frames += kws_features_process(
+            f->reference_features, reference, valid,
+            output->reference_features + output->reference_frames * KWS_FEATURE_BANDS);
+    }
+}
+
+static void clear(kws_frontend_output *output) {
+    output->samples = 0;
+    output->frames = 0;
+    output->reference_frames = 0;
+}
+
+/* Absurd samples out, clipped ones counted: false for NaN too. */
+static float checked(kws_frontend *f, float sample, int32_t is_mic) {
+    const float size = sample < 0.0f ? -sample : sample;
+    if (!(size <= LARGEST_SAMPLE)) {
+        f->meter.bad_samples++;
+        return 0.0f;
+    }
+    f->meter.clipped_samples += is_mic && size >= KWS_CLIP_LEVEL;
+    return sample;
+}
+
+void kws_frontend_process(kws_frontend *f, const float *channels, int32_t samples,
+                          kws_frontend_output *output) {
+    int32_t taken = 0;
+    clear(output);
+    while (taken < samples) {
+        const int32_t room = KWS_HOP - f->held_count;
+        const int32_t part = samples - taken < room ? samples - taken : room;
+        for (int32_t c = 0; c <= f->config.microphones; c++) {
+            const float *source = channels + (size_t)c * (size_t)samples + taken;
+            for (int32_t i = 0; i < part; i++) {
+                f->held[c][f->held_count + i] =
+                    checked(f, source[i], c < f->config.microphones);
+            }
+        }
+        f->held_count += part;
+        taken += part;
+        if (f->held_count == KWS_HOP) {
+            run_block(f, KWS_HOP, output);
+            f->held_count = 0;
+        }
+    }
+}
+
+void kws_frontend_flush(kws_frontend *f, kws_frontend_output *output) {
+    const int32_t valid = f->held_count;
+    clear(output);
+    if (valid == 0) {
+        return;
+    }
+    for (int32_t c = 0; c <= f->config.microphones; c++) {
+        memset(f->held[c] + valid, 0, (size_t)(KWS_HOP - valid) * sizeof(float));
+    }
+    run_block(f, valid, output);
+    f->held_count = 0;
+}
+
+void kws_frontend_snapshot(const kws_frontend *f, kws_frontend_metrics *metrics) {
+    const kws_meter *meter = &f->meter;
+    memset(metrics, 0, sizeof *metrics);
+    for (int32_t m = 0; m < f->config.microphones; m++) {
+        metrics->mic_level_dbfs[m] = kws_power_to_db(meter->mic_power[m]);
+        metrics->dead[m] = kws_microphone_choice_dead(&f->choice, m);
+    }
+    metrics->reference_level_dbfs = kws_power_to_db(meter->reference_power);
+    metrics->erle_db = meter->erle_db;
+    metrics->erle_known = meter->erle_known;
+    metrics->noise_floor_dbfs = kws_power_to_db(meter->floor_power);
+    metrics->snr_db = kws_power_to_db(meter->residual_power) - metrics->noise_floor_dbfs;
+    metrics->delay_samples = f->cancels ? kws_delay_tracker_delay(f->tracker) : -1;
+    metrics->echo_active = f->config.has_reference && kws_meter_echo_active(meter);
+    metrics->microphone = f->choice.used;
+    metrics->clipped_samples = meter->clipped_samples;
+    metrics->bad_samples = meter->bad_samples;
+}

@@ -1,0 +1,162 @@
+"""The DSP stage in C: the interface of `kwsd.dsp.frontend.FrontEnd`, one native call a block."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+
+from kwsd.block import Block
+from kwsd.dsp.features import BANDS
+from kwsd.dsp.frontend import FrontEndConfig, FrontEndFrame, join_channels
+from kwsd.dsp.kalman import HOP_SAMPLES
+from kwsd.dsp.metrics import FrontEndMetrics
+from kwsd.dsp.native import (
+    ALIGNMENT_BYTES,
+    NativeConfig,
+    NativeMetrics,
+    NativeOutput,
+    load_library,
+)
+from kwsd.dsp.suppressor import VOICE_DELAY_SAMPLES
+
+
+class NativeFrontEnd:
+    """Streaming front end; blocks of any length give the same output.
+
+    Parameters
+    ----------
+    config : FrontEndConfig
+        What runs.
+    microphones : int
+        1 or 2.
+    has_reference : bool
+        Whether blocks carry what the loudspeaker plays.
+    companions : bool
+        Cancel with distortion products of the reference too.
+    reference_features : bool
+        Whether features of the reference are asked for.
+
+    Raises
+    ------
+    NativeMissing
+        The core is not there.
+    ValueError
+        Another number of microphones.
+    """
+
+    voice_delay_samples = VOICE_DELAY_SAMPLES
+
+    def __init__(
+        self,
+        config: FrontEndConfig,
+        microphones: int,
+        has_reference: bool,
+        companions: bool = True,
+        reference_features: bool = True,
+    ) -> None:
+        self.config = config
+        self._library = load_library()
+        self._microphones = microphones
+        self._has_reference = has_reference
+        self._reference_features = reference_features and has_reference
+        native = NativeConfig(
+            microphones=microphones,
+            has_reference=has_reference,
+            dc_block=config.dc_block,
+            aec=config.aec,
+            companions=companions,
+            tail_ms=config.tail_ms,
+            delay_search_ms=config.delay_search_ms,
+            suppress_echo=config.suppress_echo,
+            noise_reduction=config.noise_reduction,
+            voice_branch=config.voice_branch,
+            reference_features=self._reference_features,
+        )
+        self.state_bytes = int(self._library.kws_frontend_size(native))
+        """Memory of the native state."""
+
+        if self.state_bytes == 0:
+            raise ValueError(
+                f"front end for {microphones} microphones, tail of {config.tail_ms} ms: "
+                "must be 1 or 2 microphones"
+            )
+        self._memory = np.zeros(self.state_bytes + ALIGNMENT_BYTES, np.uint8)
+        address = self._memory.ctypes.data
+        self._state = address + -address % ALIGNMENT_BYTES
+        self._library.kws_frontend_init(self._state, native)
+        self._output = NativeOutput()
+        self._room_samples = 0
+        self._next_sample = 0
+
+    def reset(self) -> None:
+        """Back to the state of a new object."""
+        self._library.kws_frontend_reset(self._state)
+        self._next_sample = 0
+
+    def process(self, block: Block) -> FrontEndFrame:
+        """Take a block of any length, give what it completes; see `FrontEnd.process`."""
+        joined = np.ascontiguousarray(join_channels(block, self._microphones, self._has_reference))
+        if block.gap:
+            self._library.kws_frontend_gap(self._state)
+        if self._library.kws_frontend_held(self._state) == 0:
+            self._next_sample = block.start_sample
+        self._make_room(block.samples)
+        self._library.kws_frontend_process(
+            self._state, joined.ctypes.data, block.samples, self._output
+        )
+        return self._frame()
+
+    def flush(self) -> FrontEndFrame:
+        """Give what is still held back, padded to a whole block and cut again."""
+        self._make_room(0)
+        self._library.kws_frontend_flush(self._state, self._output)
+        return self._frame()
+
+    def _make_room(self, samples: int) -> None:
+        if samples + HOP_SAMPLES <= self._room_samples:
+            return
+        self._room_samples = samples + HOP_SAMPLES
+        frames = int(self._library.kws_frontend_frames(samples))
+        # Detector, voice and reference under each other, features of both signals.
+        self._signals = np.zeros((3, self._room_samples), np.float32)
+        self._features = np.zeros((2, frames, BANDS), np.float32)
+        output = self._output
+        output.detector, output.voice, output.reference = (row.ctypes.data for row in self._signals)
+        output.features = self._features[0].ctypes.data
+        output.reference_features = self._features[1].ctypes.data
+
+    def _frame(self) -> FrontEndFrame:
+        output = self._output
+        start = self._next_sample
+        self._next_sample += output.samples
+        signals = self._signals[:, : output.samples].copy()
+        features = self._features[0, : output.frames].copy()
+        of_reference = self._features[1, : output.reference_frames].copy()
+        return FrontEndFrame(
+            start,
+            signals[0],
+            signals[1],
+            signals[2],
+            self._metrics(),
+            features,
+            of_reference if self._reference_features else None,
+        )
+
+    def _metrics(self) -> FrontEndMetrics:
+        now = NativeMetrics()
+        self._library.kws_frontend_snapshot(self._state, ctypes.byref(now))
+        return FrontEndMetrics(
+            mic_level_dbfs=tuple(now.mic_level_dbfs[: self._microphones]),
+            reference_level_dbfs=now.reference_level_dbfs if self._has_reference else None,
+            clipped_samples=now.clipped_samples,
+            bad_samples=now.bad_samples,
+            erle_db=now.erle_db if now.erle_known else None,
+            echo_delay_ms=None if now.delay_samples < 0 else now.delay_samples / 16.0,
+            echo_active=bool(now.echo_active),
+            noise_floor_dbfs=now.noise_floor_dbfs,
+            snr_db=now.snr_db,
+            doa_deg=None,
+            microphone=now.microphone,
+            dead_microphones=tuple(index for index in range(self._microphones) if now.dead[index]),
+        )

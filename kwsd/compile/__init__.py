@@ -1,0 +1,1 @@
+"""Model to AIPU: what the compiler would not read, what it needs, and its graph in the package."""

@@ -1,0 +1,157 @@
+"""`kwsmodel compile`: a package's network to a graph of the AIPU, as far as the vendor lets us."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kwsd.compile.adopt import adopt_graph
+from kwsd.compile.build import COMPILER, find_compiler, run_compiler
+from kwsd.compile.calibration import record_steps
+from kwsd.compile.configuration import COMPASS_FILE, SDK2021_FILE
+from kwsd.compile.kit import write_kit
+from kwsd.compile.outline import read_outline
+from kwsd.compile.rules import findings
+from kwsd.config import load_config
+from kwsd.errors import EX_OK, EX_UNAVAILABLE, ModelError, UsageError
+from kwsd.model.find import SHIPPED, find_package, model_folders
+from kwsd.model.package import ModelPackage, load_package
+from kwsd.runtime.aipu.manifest import GRAPH_FILE, MANIFEST_FILE, TARGET
+from kwsd.runtime.aipu.runtime import AipuRuntime
+from kwsd.runtime.failure import RuntimeFailure
+
+if TYPE_CHECKING:
+    # A private name, so not needed at run time.
+    from argparse import _SubParsersAction
+
+DESCRIPTION = f"""\
+Writes a folder with everything that {COMPILER} needs: network, configurations of both generations,
+calibration steps. Where {COMPILER} is installed it is run, and the graph goes into the package as
+{GRAPH_FILE} with its manifest {MANIFEST_FILE}. Elsewhere: copy the folder, compile there, come
+back with --graph.
+"""
+
+EPILOG = """\
+example:
+  kwsmodel compile computer --recording kitchen.wav
+  kwsmodel compile computer --graph computer.Z1_0701/aipu.bin
+
+exit codes: 0 the graph is in the package; 65 network, recording or graph cannot be used;
+66 file missing; 69 the folder is written, but the compiler is not installed here;
+73 output cannot be written
+"""
+
+CONFIGURATIONS = {"compass": COMPASS_FILE, "2021": SDK2021_FILE}
+
+
+def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand to the program's parser."""
+    parser = subparsers.add_parser(
+        "compile",
+        help="everything that the AIPU compiler needs, and its graph into the package",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("name", metavar="NAME", help="model package: a name or a folder")
+    parser.add_argument("--target", default=TARGET, help="target of the compiler (%(default)s)")
+    parser.add_argument(
+        "--recording",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="recordings to take calibration steps from; default: the package's vectors",
+    )
+    parser.add_argument(
+        "--work", type=Path, metavar="DIR", help="folder for the compiler (NAME.TARGET)"
+    )
+    parser.add_argument(
+        "--sdk",
+        choices=sorted(CONFIGURATIONS),
+        default="compass",
+        help="generation of the tools that are installed here (%(default)s)",
+    )
+    parser.add_argument(
+        "--graph", type=Path, metavar="FILE", help="take this graph in; nothing is compiled"
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=int,
+        metavar="UNITS",
+        help="largest difference from the vectors that is accepted, 0 to 127 (the package's)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="write the package with the graph there; default: into the package itself, for one "
+        "that came with kwsd a copy among the user's models",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compile or take in; gives the exit code."""
+    if args.tolerance is not None and not 0 <= args.tolerance <= 127:
+        raise UsageError(f"--tolerance {args.tolerance}: must be from 0 to 127")
+    if not re.fullmatch(r"Z[1-9]_[0-9]{4}", args.target):
+        raise UsageError(f"--target {args.target}: must be like {TARGET}, that of the R329")
+    package = load_package(find_package(args.name))
+    graph: Path | None = args.graph
+    if graph is None:
+        graph = _compile(args, package)
+    if graph is None:
+        return EX_UNAVAILABLE
+    tolerance = package.vectors.tolerance if args.tolerance is None else args.tolerance
+    folder = args.output or _place(package)
+    done = adopt_graph(package, graph, args.target, tolerance, folder)
+    print(f"{done.package.path}: {GRAPH_FILE} and {MANIFEST_FILE} are in the package")
+    print("builder of the compiler: " + ".".join(map(str, done.builder)))
+    if done.requantised:
+        print("quantised again by the compiler: " + ", ".join(done.requantised))
+    print(_proof(done.package))
+    return EX_OK
+
+
+def _place(package: ModelPackage) -> Path:
+    """Its own folder; a package that came with kwsd is copied to where the user's are."""
+    if package.path.resolve().is_relative_to(SHIPPED.resolve()):
+        return model_folders()[0] / package.name
+    return package.path
+
+
+def _compile(args: argparse.Namespace, package: ModelPackage) -> Path | None:
+    found = findings(
+        read_outline(package.network), [(pair.input, pair.output) for pair in package.states]
+    )
+    if found:
+        first = found[0]
+        raise ModelError(
+            f"{package.name} cannot be compiled, {len(found)} findings: {first.reason}: "
+            f"{first.where}: {first.text}; kwsmodel check {args.name} lists all"
+        )
+    steps = record_steps(package, args.recording, load_config())
+    folder = args.work or Path(f"{package.name}.{args.target}")
+    write_kit(folder, package, args.target, steps)
+    print(f"{folder}: network, configurations and {len(steps[package.feature_input])} steps")
+    compiler = find_compiler()
+    if compiler is None:
+        print(
+            f"{COMPILER} is not installed here: copy {folder} to the machine with the vendor's "
+            f"tools and follow its README.txt; then: kwsmodel compile {args.name} "
+            f"--target {args.target} --graph aipu.bin"
+        )
+        return None
+    return run_compiler(compiler, folder, CONFIGURATIONS[args.sdk])
+
+
+def _proof(package: ModelPackage) -> str:
+    """Whether the graph computes the vectors, where there is a device to ask."""
+    try:
+        AipuRuntime().open(package).close()
+    except RuntimeFailure as failure:
+        return f"not proven: {failure}; kwsd proves it at every start and runs on the CPU if not"
+    return "proven: the AIPU of this machine reproduces the package's vectors"

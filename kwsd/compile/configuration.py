@@ -1,0 +1,97 @@
+"""Configurations of ``aipubuild`` in both generations, from the tensors of a package.
+
+Their keys are known from public write-ups (the 2021 kit of the R329) and from public source (the
+Compass tools). Neither compiler was at hand to try them on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kwsd.model.package import ModelPackage, TensorSpec
+
+GRAPH = "aipu.bin"
+NETWORK = "model.tflite"
+CALIBRATION = "calibration.npy"
+FOLDER = "calibration"
+
+COMPASS_FILE = "compass.cfg"
+SDK2021_FILE = "sdk2021.cfg"
+
+
+def _shapes(specs: tuple[TensorSpec, ...]) -> str:
+    return ",".join("[" + ", ".join(map(str, spec.shape)) + "]" for spec in specs)
+
+
+def _names(specs: tuple[TensorSpec, ...]) -> str:
+    return ",".join(spec.name for spec in specs)
+
+
+def _parser(package: ModelPackage) -> dict[str, str]:
+    """Borders: every input and output by name, in the package's order, with its shape."""
+    return {
+        "model_type": "tflite",
+        "model_name": package.name,
+        "model_domain": "keyword_spotting",
+        "input_model": NETWORK,
+        "input": _names(package.inputs),
+        "input_shape": _shapes(package.inputs),
+        "output": _names(package.outputs),
+        "output_dir": ".",
+    }
+
+
+def compass_configuration(package: ModelPackage, target: str) -> str:
+    """For the Compass tools (Parser, Optimizer, GBuilder).
+
+    The network's own scales stay (``compat_quantized_model``), states among them. The optimizer's
+    keys matter where somebody takes that line out: then both ends of a state must keep one scale.
+    """
+    return _text(
+        {
+            "Common": {"mode": "build"},
+            "Parser": {**_parser(package), "compat_quantized_model": "true"},
+            "Optimizer": {
+                "calibration_data": CALIBRATION,
+                "calibration_batch_size": "1",
+                "dataset": "numpymultiinputdataset",
+                "quantize_method_for_weight": "per_channel_symmetric_restricted_range",
+                "quantize_method_for_activation": "per_tensor_symmetric_full_range",
+                "weight_bits": "8",
+                "activation_bits": "8",
+                "bias_bits": "32",
+                "unify_scales_for_concat": "true",
+                "min_compatible_zhouyi_target": target.split("_")[0],
+                "output_dir": ".",
+            },
+            "GBuilder": {"target": target, "outputs": GRAPH},
+        }
+    )
+
+
+def sdk2021_configuration(package: ModelPackage, target: str) -> str:
+    """For the kit that came with the R329 (BuildTool 4.0)."""
+    return _text(
+        {
+            "Common": {"mode": "build"},
+            "Parser": {**_parser(package), "input_data_format": "NHWC"},
+            "AutoQuantizationTool": {
+                "model_name": package.name,
+                "quantize_method": "SYMMETRIC",
+                "quant_precision": "int8",
+                "ops_per_channel": "DepthwiseConv",
+                "calibration_data": f"{FOLDER}/{package.feature_input}.npy",
+                "preprocess_mode": "none",
+                "reverse_rgb": "False",
+                "label_id_offset": "0",
+            },
+            "GBuilder": {"target": target, "outputs": GRAPH, "profile": "False"},
+        }
+    )
+
+
+def _text(sections: Mapping[str, Mapping[str, str]]) -> str:
+    parts = []
+    for name, keys in sections.items():
+        parts.append("\n".join([f"[{name}]", *(f"{key} = {value}" for key, value in keys.items())]))
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,152 @@
+"""The canceller's native stages against their numpy twins.
+
+Tolerances: single precision on both sides, sums in another order. What the canceller gives out
+may differ by 1e-5 of full scale even after thousands of updates that build on each other.
+"""
+
+import ctypes
+
+import numpy as np
+import pytest
+from test_dsp_delay import heard, played
+from test_dsp_kalman import noise, room, through
+
+from kwsd.dsp.companions import Companions
+from kwsd.dsp.delay import DelayLine, DelayTracker
+from kwsd.dsp.kalman import HOP_SAMPLES, KalmanCanceller, ReferenceSpectra
+from kwsd.dsp.native import NativeMissing, library_path, load_library
+
+try:
+    load_library()
+except NativeMissing as missing:
+    pytest.skip(str(missing), allow_module_level=True)
+LIBRARY = ctypes.CDLL(str(library_path()))
+PARTITIONS = (20, 6, 6)
+TOLERANCE = 1e-5
+
+
+def pointer(array):
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+class Stage:
+    """A native stage: its state, and its functions without their common prefix."""
+
+    def __init__(self, prefix, *arguments):
+        self._prefix = prefix
+        size = getattr(LIBRARY, f"{prefix}_size")
+        size.restype = ctypes.c_size_t
+        self.bytes = size(*arguments)
+        assert self.bytes > 0 and self.bytes % 64 == 0
+        self._memory = np.zeros(self.bytes + 64, np.uint8)
+        self.state = ctypes.c_void_p(self._memory.ctypes.data + 63 & ~63)
+        self.call("init", *arguments)
+
+    def call(self, name, *arguments, result=None):
+        function = getattr(LIBRARY, f"{self._prefix}_{name}")
+        function.restype = result
+        return function(self.state, *arguments)
+
+
+@pytest.mark.parametrize("n", [512, 1024, 2048, 4096, 8192, 16384])
+def test_fft(n):
+    fft = Stage("kws_fft", n)
+    time = np.random.default_rng(n).standard_normal(n).astype(np.float32)
+    re, im, back = (np.zeros(size, np.float32) for size in (n // 2 + 1, n // 2 + 1, n))
+    fft.call("forward", pointer(time), pointer(re), pointer(im))
+    expected = np.fft.rfft(time.astype(np.float64))
+    assert np.abs(re + 1j * im - expected).max() < 5e-7 * np.abs(expected).max()
+    fft.call("inverse", pointer(re), pointer(im), pointer(back))
+    assert np.abs(back - time).max() < 3e-6
+
+
+def test_companions():
+    native, twin = Stage("kws_companions", HOP_SAMPLES), Companions(HOP_SAMPLES)
+    audio = noise(2.0, 1, level=0.2)
+    audio[8000:16000] = 0.0
+    audio[16000:] *= 0.01
+    out = np.zeros((3, HOP_SAMPLES), np.float32)
+    for block in audio.reshape(-1, HOP_SAMPLES):
+        native.call("process", pointer(block), pointer(out))
+        assert np.allclose(out, twin.process(block), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("delay_ms", [0, 60, 450])
+def test_delay_tracker(delay_ms):
+    native, twin = Stage("kws_delay_tracker", 500), DelayTracker(500)
+    reference = played(5.0)
+    mic = heard(reference, delay_ms)
+    mic[48_000:] = heard(reference, 200)[48_000:]
+    for start in range(0, len(mic) - HOP_SAMPLES, HOP_SAMPLES):
+        x, d = (s[start : start + HOP_SAMPLES].copy() for s in (reference, mic))
+        changed = native.call("push", pointer(d), pointer(x), result=ctypes.c_int)
+        assert changed == twin.push(d, x)
+        assert native.call("applied", result=ctypes.c_int) == twin.applied_samples
+        found = native.call("delay", result=ctypes.c_int)
+        assert (None if found < 0 else found) == twin.delay_samples
+        confidence = native.call("confidence", result=ctypes.c_float)
+        assert confidence == pytest.approx(twin.confidence, rel=1e-3)
+
+
+def test_delay_line():
+    native, twin = Stage("kws_delay_line", 3, 2048, 4), DelayLine(3, 2048, 4)
+    out = np.zeros((3, HOP_SAMPLES), np.float32)
+    rng = np.random.default_rng(3)
+    for _ in range(40):
+        block = rng.standard_normal((3, HOP_SAMPLES)).astype(np.float32)
+        delay = int(rng.integers(0, 9)) * HOP_SAMPLES
+        native.call("push", pointer(block))
+        native.call("read", delay, 0, pointer(out))
+        assert np.array_equal(out, twin.push(block, delay))
+        for age, past in zip(range(4, 0, -1), twin.history(delay), strict=True):
+            native.call("read", delay, age, pointer(out))
+            assert np.array_equal(out, past)
+
+
+def scene():
+    """Far end, double talk, path change, silence, dead microphone, far end."""
+    reference = noise(7.0, 0)
+    mic = through(reference, room(1)) + noise(7.0, 2, level=1e-3)
+    mic[32_000:48_000] += noise(7.0, 7)[32_000:48_000]
+    mic[56_000:] = through(reference, -4 * room(4))[56_000:]
+    mic[96_000:100_000] = 0.0
+    reference[72_000:88_000] = 0.0
+    return mic, reference
+
+
+def test_canceller():
+    counts = np.array(PARTITIONS, np.int32)
+    native_spectra = Stage("kws_reference", 3, pointer(counts))
+    native = Stage("kws_kalman", 3, pointer(counts))
+    spectra, twin, companions = (
+        ReferenceSpectra(PARTITIONS),
+        KalmanCanceller(PARTITIONS),
+        Companions(HOP_SAMPLES),
+    )
+    error, echo = np.zeros((2, HOP_SAMPLES), np.float32)
+    mic, reference = scene()
+    silent = 0
+    for number, start in enumerate(range(0, len(mic) - HOP_SAMPLES, HOP_SAMPLES)):
+        block = mic[start : start + HOP_SAMPLES].copy()
+        inputs = companions.process(reference[start : start + HOP_SAMPLES])
+        spectra.push(inputs)
+        native_spectra.call("push", pointer(inputs))
+        assert native_spectra.call("silent", result=ctypes.c_int) == spectra.silent
+        silent += spectra.silent
+        learn = number % 90 != 89
+        expected = twin.process(block, spectra, learn)
+        native.call(
+            "process",
+            native_spectra.state,
+            pointer(block),
+            int(learn),
+            pointer(error),
+            pointer(echo),
+        )
+        assert np.abs(error - expected[0]).max() < TOLERANCE, number
+        assert np.abs(echo - expected[1]).max() < TOLERANCE, number
+        if number in (150, 200):
+            twin.shift(-2 if number == 150 else 3)
+            native.call("shift", -2 if number == 150 else 3)
+    assert silent > 10
+    assert native.bytes + native_spectra.bytes < 250_000
