@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from kwsd import __version__
-from kwsd.errors import EX_OK, KwsdError, RuntimeUnavailable, UsageError
+from kwsd.errors import EX_OK, KwsdError, UsageError
 
 if TYPE_CHECKING:
     from kwsd.config import Config
@@ -41,7 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The options of ``kwsd``."""
     parser = _Parser(
         prog="kwsd",
-        description="Wake-word daemon: microphones in, events out.",
+        description="Wake-word daemon: microphones in, events out. Without --replay it listens "
+        "to audio.device and publishes on the bus until SIGTERM; SIGHUP reloads.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -78,6 +79,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     setup.add_argument(
         "--config", metavar="FILE", type=Path, help="read this file instead of the installed ones"
+    )
+    setup.add_argument(
+        "--list-devices", action="store_true", help="print the capture devices by name and exit"
     )
     setup.add_argument(
         "--print-config", action="store_true", help="print every value with its origin and exit"
@@ -133,11 +137,18 @@ def _run(words: Sequence[str]) -> int:
         sys.stdout.write(print_config(config))
         sys.stdout.flush()
         return EX_OK
+    if options.list_devices:
+        from kwsd.daemon.input import list_devices
+
+        sys.stdout.write(list_devices())
+        sys.stdout.flush()
+        return EX_OK
     if options.replay is None:
         _refuse_replay_options(options)
-        raise RuntimeUnavailable(
-            "live capture is not built yet; run a recording with kwsd --replay FILE"
-        )
+        from kwsd.daemon.run import run_service
+
+        run_service(config, lambda: _load(options))
+        return EX_OK
     from kwsd.replay import ReplayOptions, replay
     from kwsd.sink.lines import ReaderGone
 
@@ -157,13 +168,17 @@ def _run(words: Sequence[str]) -> int:
     return EX_OK
 
 
-def _configure(options: argparse.Namespace) -> Config:
+def _load(options: argparse.Namespace) -> Config:
     from kwsd.config import load_config, parse_flag
 
     flags = [parse_flag(text) for text in options.set]
     if options.verbose:
         flags.append(("log.level", "info", "--verbose"))
-    config = load_config(file=options.config, flags=flags, models=options.model)
+    return load_config(file=options.config, flags=flags, models=options.model)
+
+
+def _configure(options: argparse.Namespace) -> Config:
+    config = _load(options)
     handler = logging.StreamHandler()
     handler.setFormatter(_LevelFormatter("kwsd: %(levelname)s: %(message)s"))
     logger = logging.getLogger("kwsd")

@@ -181,6 +181,13 @@ class Decision:
             self._end_excursion()
         return detection
 
+    def change(self, config: DecisionConfig) -> None:
+        """Other thresholds and times from the next step on; what was learnt stays."""
+        self.config = config
+        self._refractory_samples = round(config.refractory_s * SAMPLE_RATE_HZ)
+        if config.smoothing_steps != self._recent.maxlen:
+            self._recent = deque(self._recent, maxlen=config.smoothing_steps)
+
     def flush(self) -> None:
         """The stream ends: keep a near miss that was under way."""
         self._end_excursion()

@@ -10,27 +10,34 @@ from pathlib import Path
 from kwsd.errors import ConfigError
 
 SYSTEM_RUNTIME_DIRECTORY = "/run/kwsd"
-SOCKET_NAME = "events.sock"
+EVENTS_SOCKET = "events.sock"
+CONTROL_SOCKET = "control.sock"
 
 # sockaddr_un.sun_path holds 108 bytes with its closing zero.
 _LONGEST_SOCKET_PATH = 107
 
 
-def default_endpoint(environment: Mapping[str, str] | None = None) -> str:
+def default_endpoint(
+    environment: Mapping[str, str] | None = None, socket_name: str = EVENTS_SOCKET
+) -> str:
     """``ipc://`` in the user's runtime directory, else in ``/run/kwsd``."""
     environment = os.environ if environment is None else environment
     runtime = environment.get("XDG_RUNTIME_DIR")
     directory = Path(runtime) / "kwsd" if runtime else Path(SYSTEM_RUNTIME_DIRECTORY)
-    return f"ipc://{directory / SOCKET_NAME}"
+    return f"ipc://{directory / socket_name}"
 
 
-def check_endpoint(endpoint: str) -> None:
+def check_endpoint(endpoint: str, key: str = "bus.endpoint", encrypted: bool = False) -> None:
     """Refuse endpoints that would let strangers listen.
 
     Parameters
     ----------
     endpoint : str
         ``ipc:///path`` or ``tcp://host:port``; the host must be this machine's loopback.
+    key : str
+        Configuration key, for messages.
+    encrypted : bool
+        Any address is allowed then, but it must be TCP.
 
     Raises
     ------
@@ -38,21 +45,21 @@ def check_endpoint(endpoint: str) -> None:
         Another transport, a bad port, or an address beyond loopback.
     """
     scheme, _, rest = endpoint.partition("://")
-    if scheme == "ipc" and rest:
+    if scheme == "ipc" and rest and not encrypted:
         if len(os.fsencode(rest)) > _LONGEST_SOCKET_PATH:
             raise ConfigError(
-                f"bus.endpoint = {endpoint}: path is longer than {_LONGEST_SOCKET_PATH} bytes"
+                f"{key} = {endpoint}: path is longer than {_LONGEST_SOCKET_PATH} bytes"
             )
         return
     if scheme != "tcp":
-        raise ConfigError(f"bus.endpoint = {endpoint}: must be ipc:///path or tcp://127.0.0.1:port")
+        raise ConfigError(f"{key} = {endpoint}: must be ipc:///path or tcp://127.0.0.1:port")
     host, _, port = rest.rpartition(":")
     if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
-        raise ConfigError(f"bus.endpoint = {endpoint}: must end in a port from 1 to 65535")
-    if not _is_loopback(host):
+        raise ConfigError(f"{key} = {endpoint}: must end in a port from 1 to 65535")
+    if not encrypted and not _is_loopback(host):
         raise ConfigError(
-            f"bus.endpoint = {endpoint}: addresses beyond loopback need CURVE encryption, which is "
-            "not built yet; use tcp://127.0.0.1:port or ipc://"
+            f"{key} = {endpoint}: addresses beyond loopback need CURVE encryption; set "
+            "bus.tcp_endpoint and bus.curve_key_file, or use tcp://127.0.0.1:port or ipc://"
         )
 
 

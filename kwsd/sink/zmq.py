@@ -7,20 +7,19 @@ count up per topic, so that a subscriber sees what it lost.
 
 from __future__ import annotations
 
-import fcntl
 import time
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import zmq
 
 from kwsd.errors import BusError
 from kwsd.event import SCHEMA_VERSION, Event, to_json
+from kwsd.sink.curve import CurveGate, SecuredEndpoint
 from kwsd.sink.endpoint import check_endpoint
+from kwsd.sink.socket_lock import SocketLock
 
 _STATE_PREFIXES = ("audio/state/", "runtime/state/", "health/")
-_DIRECTORY_MODE = 0o750
 
 
 def topic_of(event: Event) -> str:
@@ -43,6 +42,8 @@ class BusSink:
         Time that `close` may take to deliver the last ones.
     replay : bool
         Marks messages as coming from a recording.
+    secured : SecuredEndpoint, optional
+        A second, encrypted endpoint beyond this machine.
 
     Raises
     ------
@@ -53,7 +54,12 @@ class BusSink:
     """
 
     def __init__(
-        self, endpoint: str, queue_messages: int = 100, linger_ms: int = 500, replay: bool = False
+        self,
+        endpoint: str,
+        queue_messages: int = 100,
+        linger_ms: int = 500,
+        replay: bool = False,
+        secured: SecuredEndpoint | None = None,
     ) -> None:
         check_endpoint(endpoint)
         self.endpoint = endpoint
@@ -62,19 +68,33 @@ class BusSink:
         self._states: dict[str, list[bytes]] = {}
         self.subscriptions = 0
         """Subscriptions seen and not withdrawn."""
-        self._lock = _SocketLock(endpoint)
+        self._lock = SocketLock("bus.endpoint", endpoint)
         self._context: zmq.Context[Any] = zmq.Context(io_threads=1)
-        self._socket: zmq.Socket[Any] = self._context.socket(zmq.XPUB)
-        self._socket.setsockopt(zmq.SNDHWM, queue_messages)
-        self._socket.setsockopt(zmq.LINGER, linger_ms)
-        # Verbose: a second subscriber to a known topic must be seen too, to get the state.
-        self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
-        self._socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+        self._sockets: list[zmq.Socket[Any]] = []
+        self._gate: CurveGate | None = None
         try:
-            self._socket.bind(endpoint)
-        except zmq.ZMQError as error:
+            self._bind("bus.endpoint", endpoint, queue_messages, linger_ms)
+            if secured is not None:
+                self._gate = CurveGate(self._context, secured)
+                self._bind("bus.tcp_endpoint", secured.endpoint, queue_messages, linger_ms)
+        except BaseException:
             self.close()
-            raise BusError(f"bus.endpoint = {endpoint} cannot be bound: {error.strerror}") from None
+            raise
+
+    def _bind(self, key: str, endpoint: str, queue_messages: int, linger_ms: int) -> None:
+        channel = self._context.socket(zmq.XPUB)
+        self._sockets.append(channel)
+        channel.setsockopt(zmq.SNDHWM, queue_messages)
+        channel.setsockopt(zmq.LINGER, linger_ms)
+        # Verbose: a second subscriber to a known topic must be seen too, to get the state.
+        channel.setsockopt(zmq.XPUB_VERBOSE, 1)
+        channel.setsockopt(zmq.IPV6, int("[" in endpoint))
+        if self._gate is not None:
+            self._gate.secure(channel)
+        try:
+            channel.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise BusError(f"{key} = {endpoint} cannot be bound: {error.strerror}") from None
 
     def emit(self, event: Event) -> None:
         """Publish one event; never waits for subscribers."""
@@ -93,7 +113,8 @@ class BusSink:
         frames = [topic.encode(), to_json(message).encode()]
         if topic.startswith(_STATE_PREFIXES):
             self._states[topic] = frames
-        self._send(frames)
+        for channel in self._sockets:
+            self._send(channel, frames)
 
     def state(self, kind: str, **fields: object) -> None:
         """Publish a state such as ``audio.state``; new subscribers get it again."""
@@ -101,74 +122,48 @@ class BusSink:
 
     def serve(self) -> None:
         """Answer new subscriptions; cheap, to be called often."""
-        while self._socket.poll(0, zmq.POLLIN):
-            self._subscribed(self._socket.recv())
+        for channel in self._sockets:
+            while channel.poll(0, zmq.POLLIN):
+                self._subscribed(channel, channel.recv())
 
     def wait_for_subscriber(self, timeout_s: float) -> bool:
         """Wait until somebody has subscribed; False if nobody did in time."""
         deadline = time.monotonic() + timeout_s
+        poller = zmq.Poller()
+        for channel in self._sockets:
+            poller.register(channel, zmq.POLLIN)
         while self.subscriptions == 0:
             left_ms = int(max(0.0, deadline - time.monotonic()) * 1000)
-            if not self._socket.poll(left_ms, zmq.POLLIN):
+            if not poller.poll(left_ms):
                 return False
-            self._subscribed(self._socket.recv())
+            self.serve()
         return True
+
+    def reload_clients(self) -> None:
+        """Read the allowed clients' keys again."""
+        if self._gate is not None:
+            self._gate.reload()
 
     def close(self) -> None:
         """Deliver what is queued within the linger time and release the endpoint."""
-        if not self._socket.closed:
-            self._socket.close()
+        if not self._context.closed:
+            for channel in self._sockets:
+                channel.close()
+            if self._gate is not None:
+                self._gate.close()
             self._context.term()
         self._lock.release()
 
-    def _subscribed(self, message: bytes) -> None:
+    def _subscribed(self, channel: zmq.Socket[Any], message: bytes) -> None:
         joined, prefix = message[:1] == b"\x01", message[1:]
         self.subscriptions += 1 if joined else -1
         if joined:
             for topic, frames in sorted(self._states.items()):
                 if topic.encode().startswith(prefix):
-                    self._send(frames)
+                    self._send(channel, frames)
 
-    def _send(self, frames: list[bytes]) -> None:
+    def _send(self, channel: zmq.Socket[Any], frames: list[bytes]) -> None:
         try:
-            self._socket.send_multipart(frames, zmq.DONTWAIT)
+            channel.send_multipart(frames, zmq.DONTWAIT)
         except zmq.ZMQError as error:
             raise BusError(f"event cannot be published: {error.strerror}") from None
-
-
-class _SocketLock:
-    """Keeps two processes off one ``ipc://`` path: the second bind would silently take it over."""
-
-    def __init__(self, endpoint: str) -> None:
-        self._file: IO[bytes] | None = None
-        self._socket_path: Path | None = None
-        scheme, _, path = endpoint.partition("://")
-        # A path that starts with @ is an abstract socket: the kernel itself keeps it unique.
-        if scheme != "ipc" or path.startswith("@"):
-            return
-        socket_path = Path(path)
-        try:
-            socket_path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
-            self._file = Path(f"{path}.lock").open("ab")
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.release()
-            raise BusError(
-                f"bus.endpoint = {endpoint} is in use by another kwsd; stop it or choose another"
-            ) from None
-        except OSError as error:
-            self.release()
-            raise BusError(
-                f"bus.endpoint = {endpoint} cannot be used: {error.strerror}; "
-                "create the folder or set bus.endpoint"
-            ) from None
-        self._socket_path = socket_path
-
-    def release(self) -> None:
-        if self._socket_path is not None:
-            # The lock file stays: removing it would let two others lock two different files.
-            self._socket_path.unlink(missing_ok=True)
-            self._socket_path = None
-        if self._file is not None:
-            self._file.close()
-            self._file = None

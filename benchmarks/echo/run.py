@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+"""Words found behind front ends, in simulated rooms with real talk and music.
+
+    python -m benchmarks.echo.run --words WORDS --data DATA --out docs/benchmarks/echo.csv
+
+WORDS is a folder of recordings of "alexa" for the third-party judge, which
+`python -m benchmarks.echo.words` makes; DATA is the data folder. Everything is seeded; a row
+that is already in the CSV file is not computed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.echo.judges import Judge, count, own, third_party
+from benchmarks.echo.material import Material, files, load, read, trimmed
+from benchmarks.echo.processors import Processor, all_processors
+from benchmarks.echo.rooms import RATE_HZ
+from benchmarks.echo.scenes import Scene, noise_scenes, wake_scenes
+
+SERS_DB: tuple[float | None, ...] = (None, 0.0, -5.0, -10.0, -15.0, -20.0)
+NOISE_SNRS_DB: tuple[float | None, ...] = (None, 5.0, 0.0)
+COLUMNS = (
+    "judge",
+    "set",
+    "front_end",
+    "level_db",
+    "found",
+    "words",
+    "false_alarms",
+    "seconds",
+    "cpu_s",
+)
+
+
+def run_row(
+    process: Processor, judge: Judge, scenes: list[Scene], level_db: float | None, aligned: bool
+) -> dict[str, object]:
+    """All sessions at one level through one front end."""
+    found = words = false_alarms = 0
+    seconds = cpu_s = 0.0
+    for scene in scenes:
+        mics = scene.mix(level_db)
+        reference = scene.reference
+        if aligned:
+            # Peers without a delay search get the true bulk delay.
+            reference = _delayed(reference, scene.delay_samples)
+        began_s = time.process_time()
+        detector = process(mics, reference)
+        cpu_s += time.process_time() - began_s
+        heard = count(judge(detector), scene.word_ends)
+        found += sum(heard.words)
+        words += len(heard.words)
+        false_alarms += heard.false_alarms
+        seconds += mics.shape[1] / RATE_HZ
+    return {
+        "level_db": "none" if level_db is None else f"{level_db:g}",
+        "found": found,
+        "words": words,
+        "false_alarms": false_alarms,
+        "seconds": round(seconds, 1),
+        "cpu_s": round(cpu_s, 3),
+    }
+
+
+def _delayed(reference, samples):  # type: ignore[no-untyped-def]
+    import numpy as np
+
+    return np.pad(reference, (samples, 0))[: len(reference)]
+
+
+def judges_of(options: argparse.Namespace) -> list[tuple[str, Judge, Material]]:
+    """Each judge with its words."""
+    material = load(options.words, options.data, options.seed)
+    chosen: list[tuple[str, Judge, Material]] = []
+    try:
+        judge = third_party()
+    except ImportError:
+        print("skipped: third-party judge (PyPI pymicro-wakeword)", file=sys.stderr)
+    else:
+        # Words that the judge finds dry: what it cannot hear at all says nothing of a front end.
+        clear = tuple(word for word in material.words if judge(_padded(word)))
+        chosen.append(("alexa (third party)", judge, _with(material, clear)))
+    if options.data is not None:
+        for name in options.models:
+            spoken = [trimmed(read(path)) for path in files(options.data / "wake" / name)]
+            judge = own(name)
+            clear = tuple(
+                word for word in spoken[:: max(1, len(spoken) // 90)] if judge(_padded(word))
+            )
+            chosen.append((name, judge, _with(material, clear[:60])))
+    return chosen
+
+
+def _padded(word):  # type: ignore[no-untyped-def]
+    import numpy as np
+
+    from benchmarks.echo.material import at_level
+    from benchmarks.echo.scenes import TALKER_DBFS
+
+    return np.pad(at_level(word, TALKER_DBFS + 6), (2 * RATE_HZ, RATE_HZ))
+
+
+def _with(material: Material, words: tuple) -> Material:  # type: ignore[type-arg]
+    if not words:
+        raise SystemExit("the judge finds none of the words dry; check --words")
+    return Material(words, material.talk, material.music, material.real)
+
+
+def main() -> int:
+    """Run what is not in the CSV file yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--words", type=Path, required=True, help='recordings of "alexa"')
+    parser.add_argument("--data", type=Path, help="data folder; synthetic talk and music without")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="CSV file, continued if it is there"
+    )
+    parser.add_argument("--models", nargs="*", default=["computer", "jarvis"])
+    parser.add_argument("--only", help="front ends whose name contains this")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="two sessions, one level")
+    options = parser.parse_args()
+    done = set()
+    if options.out.exists():
+        with options.out.open(newline="") as stream:
+            done = {
+                (row["judge"], row["set"], row["front_end"], row["level_db"])
+                for row in csv.DictReader(stream)
+            }
+    processors, missing = all_processors()
+    for name in missing:
+        print(f"skipped: {name}", file=sys.stderr)
+    new = not options.out.exists()
+    with options.out.open("a", newline="") as stream:
+        table = csv.DictWriter(stream, COLUMNS)
+        if new:
+            table.writeheader()
+        for judge_name, judge, material in judges_of(options):
+            sets = (
+                ("playback", wake_scenes(material, options.seed), SERS_DB),
+                ("point noise", noise_scenes(material, options.seed), NOISE_SNRS_DB),
+            )
+            for set_name, scenes, levels in sets:
+                scenes = scenes[:2] if options.quick else scenes
+                for level_db in levels[-1:] if options.quick else levels:
+                    for name, process in processors.items():
+                        if set_name == "point noise" and not name.startswith(("nothing", "kwsd")):
+                            continue
+                        if options.only and options.only not in name:
+                            continue
+                        level = "none" if level_db is None else f"{level_db:g}"
+                        if (judge_name, set_name, name, level) in done:
+                            continue
+                        aligned = not name.startswith(("nothing", "kwsd", "WebRTC"))
+                        row = run_row(process, judge, scenes, level_db, aligned)
+                        named = {"judge": judge_name, "set": set_name, "front_end": name}
+                        table.writerow({**named, **row})
+                        stream.flush()
+                        print(
+                            f"{judge_name}: {name} at {level}: {row['found']} of {row['words']}, "
+                            f"{row['false_alarms']} false",
+                            file=sys.stderr,
+                        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""Make wake words for the third-party judge with the project's own synthesizer.
+
+    python -m benchmarks.echo.words --out WORDS [--cache CACHE] [--count 90]
+
+Needs the train extra. Voices, speeds and accents vary; see docs/training.md for the synthesizer.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from kwsd.train.corpus import build_corpus
+
+
+def main() -> None:
+    """Render."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, default=Path("cache/kokoro"))
+    parser.add_argument("--phrase", default="alexa")
+    parser.add_argument("--count", type=int, default=90)
+    options = parser.parse_args()
+    for _ in build_corpus(
+        options.phrase, options.out, options.cache, 3, {"positive": options.count}
+    ):
+        pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Capture: live audio from a sound card, and what watches over it."""

@@ -1,0 +1,1 @@
+"""``kwsctl``: what an operator or a script asks of a running daemon."""

@@ -1,0 +1,78 @@
+"""Client of the control socket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import zmq
+
+from kwsd.daemon.control import CONTROL_VERSION
+from kwsd.errors import BusError, UsageError
+
+
+def request(endpoint: str, command: str, timeout_s: float = 5.0, **fields: object) -> Any:
+    """Ask, and give the result; see `request_audio`."""
+    return request_audio(endpoint, command, timeout_s, **fields)[0]
+
+
+def request_audio(
+    endpoint: str, command: str, timeout_s: float = 5.0, **fields: object
+) -> tuple[Any, bytes]:
+    """Ask, and wait for the answer.
+
+    Parameters
+    ----------
+    endpoint : str
+        Control socket.
+    command : str
+        Such as ``status``.
+    timeout_s : float
+        Longest wait.
+    **fields
+        Of the request.
+
+    Returns
+    -------
+    result : object
+        ``result`` of the answer.
+    data : bytes
+        What came with it.
+
+    Raises
+    ------
+    BusError
+        No daemon answers there.
+    UsageError
+        The daemon refused, with its reason.
+    """
+    context: zmq.Context[Any] = zmq.Context(io_threads=1)
+    channel = context.socket(zmq.DEALER)
+    channel.setsockopt(zmq.LINGER, 0)
+    # Queue nothing for a daemon that is not there.
+    channel.setsockopt(zmq.IMMEDIATE, 1)
+    channel.setsockopt(zmq.SNDTIMEO, round(timeout_s * 1000))
+    try:
+        channel.connect(endpoint)
+        message = {"v": CONTROL_VERSION, "command": command, **fields}
+        channel.send(json.dumps(message).encode())
+        if not channel.poll(round(timeout_s * 1000), zmq.POLLIN):
+            raise _nobody(endpoint, timeout_s)
+        body, *data = channel.recv_multipart()
+        answer: Mapping[str, Any] = json.loads(body)
+    except zmq.ZMQError:
+        raise _nobody(endpoint, timeout_s) from None
+    finally:
+        channel.close()
+        context.term()
+    if not answer.get("ok"):
+        raise UsageError(str(answer.get("error", "refused without a reason")))
+    return answer.get("result"), b"".join(data)
+
+
+def _nobody(endpoint: str, timeout_s: float) -> BusError:
+    return BusError(
+        f"no kwsd answers at {endpoint} within {timeout_s:g} s; is it running (systemctl status "
+        "kwsd), and may this user open the socket (group kwsd)?"
+    )

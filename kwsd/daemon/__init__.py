@@ -1,0 +1,1 @@
+"""The long-running service: live input, the chain, the bus, and what systemd is told."""

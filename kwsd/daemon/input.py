@@ -1,0 +1,78 @@
+"""From configuration to a live input: which device, which channels."""
+
+from __future__ import annotations
+
+from kwsd.block import SAMPLE_RATE_HZ
+from kwsd.capture.cards import capture_cards
+from kwsd.capture.device import CaptureDevice, DeviceRequest
+from kwsd.config_schema import AudioSettings
+from kwsd.errors import ConfigError
+from kwsd.source.channels import map_channels
+from kwsd.source.live import LiveInput, LiveSettings
+
+_DEFAULT_CHANNELS = 2
+
+
+def device_channels(audio: AudioSettings) -> int:
+    """Channels to open: as configured, else as many as the channel map needs.
+
+    Raises
+    ------
+    ConfigError
+        ``audio.channels`` is too small for a channel that is named.
+    """
+    named = (*(audio.mics or ()), *(audio.reference or ()))
+    needed = max(named) + 1 if named else 1
+    if audio.channels is None:
+        return max(needed, _DEFAULT_CHANNELS if audio.mics is None else 1)
+    if audio.channels < needed:
+        raise ConfigError(
+            f"audio.channels = {audio.channels}: channel {needed - 1} is named in audio.mics or "
+            f"audio.reference; must be at least {needed}"
+        )
+    return audio.channels
+
+
+def live_input(audio: AudioSettings) -> LiveInput:
+    """The input of a configuration; its device is opened by its first read.
+
+    Raises
+    ------
+    ConfigError
+        Channels that do not fit together.
+    """
+    channels = device_channels(audio)
+    request = DeviceRequest(
+        audio.device,
+        channels,
+        audio.rate_hz,
+        period_ms=audio.period_ms,
+        realtime_priority=audio.realtime_priority,
+    )
+    return LiveInput(
+        lambda: _open(audio.backend, request),
+        LiveSettings(audio.device, audio.rate_hz, channels, audio.discard_ms),
+        map_channels(channels, audio.mics, audio.reference),
+    )
+
+
+def list_devices() -> str:
+    """Capture devices for people, one a line."""
+    cards = capture_cards()
+    lines = [f"{card.device:<40} {card.description}" for card in cards]
+    if not lines:
+        lines = [
+            "no ALSA capture card; audio.device may still name an ALSA plugin (default, pulse)"
+        ]
+    rate = f"audio.rate_hz = {SAMPLE_RATE_HZ}"
+    return "\n".join([*lines, f"use one as audio.device, with audio.channels and {rate}", ""])
+
+
+def _open(backend: str, request: DeviceRequest) -> CaptureDevice:
+    if backend == "portaudio":
+        from kwsd.capture.portaudio import PortAudioDevice
+
+        return PortAudioDevice(request)
+    from kwsd.capture.alsa import AlsaDevice
+
+    return AlsaDevice(request)

@@ -1,0 +1,61 @@
+"""``kwsd`` without ``--replay``: the service, its signals and its bus."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+from kwsd.config import Config
+from kwsd.daemon.input import live_input
+from kwsd.daemon.notify import Notifier
+from kwsd.daemon.saved_state import FILE_NAME, StateFile, state_directory
+from kwsd.daemon.service import Service
+from kwsd.sink.curve import secured_endpoint
+from kwsd.sink.endpoint import CONTROL_SOCKET, default_endpoint
+from kwsd.sink.zmq import BusSink
+
+
+def run_service(config: Config, load: Callable[[], Config]) -> None:
+    """Listen until SIGTERM or SIGINT; SIGHUP reads the configuration again.
+
+    Parameters
+    ----------
+    config : Config
+        Checked configuration.
+    load : callable
+        Reads it again.
+
+    Raises
+    ------
+    KwsdError
+        What prevents the start.
+    """
+    bus = BusSink(
+        config.bus.endpoint or default_endpoint(),
+        queue_messages=config.bus.send_queue_messages,
+        linger_ms=config.bus.linger_ms,
+        secured=secured_endpoint(config.bus),
+    )
+    try:
+        state = StateFile(state_directory() / FILE_NAME)
+        service = Service(config, load, live_input, bus, Notifier(), state)
+        service.listen_to(
+            config.bus.control_endpoint or default_endpoint(socket_name=CONTROL_SOCKET)
+        )
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            service.requests.stop = True
+
+        def reload(number: int, frame: FrameType | None) -> None:
+            service.requests.reload = True
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGHUP, reload)
+        try:
+            service.run()
+        finally:
+            service.close()
+    finally:
+        bus.close()

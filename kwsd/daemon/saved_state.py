@@ -1,0 +1,83 @@
+"""What an operator set and a restart must not forget: mute, sensitivities, disabled keywords."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+FILE_NAME = "state.json"
+
+
+@dataclass
+class SavedState:
+    """Settings made through the control socket; they win over the configuration."""
+
+    muted: bool = False
+    sensitivities: dict[str, str] = field(default_factory=dict)
+    disabled: list[str] = field(default_factory=list)
+
+
+def state_directory(environment: Mapping[str, str] | None = None) -> Path:
+    """systemd's ``STATE_DIRECTORY``, else the user's state folder."""
+    environment = os.environ if environment is None else environment
+    given = environment.get("STATE_DIRECTORY", "").split(":")[0]
+    if given:
+        return Path(given)
+    home = environment.get("XDG_STATE_HOME") or str(
+        Path(environment.get("HOME", "/")) / ".local/state"
+    )
+    return Path(home) / "kwsd"
+
+
+class StateFile:
+    """The state on disk; a disk that cannot be written costs the memory, never the service.
+
+    Parameters
+    ----------
+    path : Path
+        JSON file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> SavedState:
+        """The last state; an unreadable file counts as none and is said aloud."""
+        try:
+            data = json.loads(self._path.read_text())
+            state = SavedState(
+                bool(data["muted"]),
+                {str(name): str(value) for name, value in data["sensitivities"].items()},
+                [str(name) for name in data["disabled"]],
+            )
+        except FileNotFoundError:
+            return SavedState()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("%s cannot be read (%s): starting without it", self._path, error)
+            return SavedState()
+        return state
+
+    def save(self, state: SavedState) -> bool:
+        """Replace the file; False where that failed."""
+        partial = self._path.with_suffix(".new")
+        try:
+            self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            with partial.open("w") as stream:
+                json.dump(asdict(state), stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            partial.replace(self._path)
+        except OSError as error:
+            log.warning(
+                "%s cannot be written (%s): settings will not survive a restart",
+                self._path,
+                error.strerror or error,
+            )
+            return False
+        return True

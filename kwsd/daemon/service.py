@@ -1,0 +1,364 @@
+"""The service loop: one thread, one pass per delivery of audio.
+
+Blocks go through the chain, events to the bus; a change of the input's state is an event too. The
+manager's watchdog is fed by audio that flows, not by a loop that turns. A reload builds everything
+anew beside the old and changes over only when all of it works.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from kwsd import __version__
+from kwsd.assemble import (
+    OpenModel,
+    build_chain,
+    decision_config,
+    open_models,
+    runtime_changes,
+    runtime_state,
+)
+from kwsd.block import SAMPLE_RATE_HZ, Block
+from kwsd.capture.health import AudioState
+from kwsd.chain import Chain, Tap
+from kwsd.config import Config
+from kwsd.config_schema import AudioSettings
+from kwsd.daemon.commands import commands_of
+from kwsd.daemon.control import ControlServer
+from kwsd.daemon.gauges import FrontEndGauges, service_metrics
+from kwsd.daemon.metrics import MetricsServer, exposition
+from kwsd.daemon.notify import Notifier
+from kwsd.daemon.runtime_gauges import runtime_metrics
+from kwsd.daemon.saved_state import StateFile
+from kwsd.dsp.frontend import FrontEnd
+from kwsd.errors import KwsdError
+from kwsd.event import SCHEMA_VERSION, Event
+from kwsd.preroll import PreRoll
+from kwsd.sink.zmq import BusSink
+from kwsd.source.live import LiveInput
+
+log = logging.getLogger(__name__)
+
+READ_TIMEOUT_S = 0.1
+"""Longest wait for audio: bounds how late a signal or a new subscriber is seen."""
+
+BEAT_S = 1.0
+START_EXTENSION_S = 30.0
+
+
+@dataclass
+class Requests:
+    """What signal handlers leave for the loop."""
+
+    stop: bool = False
+    reload: bool = False
+
+
+class Service:
+    """Live input to bus.
+
+    Parameters
+    ----------
+    config : Config
+        Checked configuration.
+    load : callable
+        Reads the configuration again, for a reload; raises `KwsdError`.
+    open_input : callable
+        Makes the input of a configuration.
+    bus : BusSink
+        Where events go.
+    notifier : Notifier
+        Service manager.
+    state_file : StateFile
+        Remembers what was set through the control socket.
+    clock : callable
+        Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        load: Callable[[], Config],
+        open_input: Callable[[AudioSettings], LiveInput],
+        bus: BusSink,
+        notifier: Notifier,
+        state_file: StateFile,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._config = _as_service(config)
+        self._load = load
+        self._open_input = open_input
+        self._bus = bus
+        self._notifier = notifier
+        self._clock = clock
+        self._state_file = state_file
+        self._saved = state_file.load()
+        self._control: ControlServer | None = None
+        self._started_s = clock()
+        self.requests = Requests()
+        self.preroll: PreRoll | None = None
+        self._gauges = FrontEndGauges()
+        self._metrics: MetricsServer | None = None
+        self._input = open_input(config.audio)
+        self.models: Sequence[OpenModel] = []
+        self._chain: Chain | None = None
+        self._state: tuple[AudioState, str] | None = None
+        self._ready = False
+        self._wakes = 0
+        self._heard: dict[str, int] = {}
+        self._beat_s = self._extended_s = float("-inf")
+
+    def run(self) -> None:
+        """Work until asked to stop.
+
+        Raises
+        ------
+        KwsdError
+            What prevents the start: a missing model, no runtime, and, where nobody manages
+            the service, no device. A managed service waits for its device.
+        """
+        if self._saved.muted:
+            self._input.mute(True)
+        elif not self._notifier.present:
+            self._input.open_now()
+        self.models = open_models(self._config, self._input.info)
+        self._chain = self._build(self._config, self._input, self.models)
+        if self._config.metrics.port:
+            self._metrics = MetricsServer(self._config.metrics.port)
+        self._apply_saved()
+        self._say_what_runs()
+        try:
+            while not self.requests.stop:
+                self._turn()
+        finally:
+            self._notifier.stopping()
+            self._input.close()
+            for model in self.models:
+                model.close()
+
+    def _build(self, config: Config, source: LiveInput, models: Sequence[OpenModel]) -> Chain:
+        taps: list[Tap] = [self._gauges]
+        self.preroll = None
+        if config.preroll.length_s > 0:
+            self.preroll = PreRoll(config.preroll.length_s, FrontEnd.voice_delay_samples)
+            taps.append(self.preroll)
+        return build_chain(config, source.info, models, taps)
+
+    def listen_to(self, endpoint: str) -> None:
+        """Open the control socket; raises `BusError`."""
+        self._control = ControlServer(endpoint, commands_of(self))
+
+    def close(self) -> None:
+        """Release the sockets."""
+        if self._control is not None:
+            self._control.close()
+        if self._metrics is not None:
+            self._metrics.close()
+
+    def metrics_text(self) -> str:
+        """All metrics as OpenMetrics text."""
+        return exposition(
+            [
+                *service_metrics(self._input, self.models, self._heard, self._gauges.latest),
+                *runtime_metrics([model.usage() for model in self.models]),
+            ]
+        )
+
+    def status(self) -> dict[str, object]:
+        """What runs and how it does."""
+        health, counters = self._input.health, self._input.counters
+        return {
+            "version": __version__,
+            "up_s": round(self._clock() - self._started_s, 1),
+            "ready": self._ready,
+            "audio": {
+                "device": self._input.info.name,
+                "state": str(health.state),
+                "detail": health.detail,
+                "microphones": self._input.info.microphones,
+                "reference": self._input.info.has_reference,
+                **asdict(counters),
+            },
+            "keywords": [
+                {
+                    "keyword": model.identity.keyword,
+                    "model": model.identity.model,
+                    "version": model.identity.model_version,
+                    "runtime": model.identity.runtime,
+                    "runtime_reason": model.runtime.now.reason,
+                    "runtime_detail": model.runtime.now.detail,
+                    "enabled": model.identity.keyword not in self._saved.disabled,
+                    "threshold": round(model.decision.config.threshold, 4),
+                }
+                for model in self.models
+            ],
+            "wakes": self._wakes,
+        }
+
+    def mute(self, muted: bool) -> dict[str, object]:
+        """Close the microphone, or open it again; kept over restarts."""
+        self._input.mute(muted)
+        self._saved.muted = muted
+        return {"muted": muted, "saved": self._state_file.save(self._saved)}
+
+    def set_sensitivity(self, keyword: str, sensitivity: str) -> dict[str, object]:
+        """Change the operating point of a keyword at once; kept over restarts."""
+        self._saved.sensitivities[keyword] = sensitivity
+        self._apply_saved()
+        return {"keyword": keyword, "saved": self._state_file.save(self._saved)}
+
+    def set_enabled(self, keyword: str, enabled: bool) -> dict[str, object]:
+        """Let a keyword wake, or not; kept over restarts."""
+        others = [name for name in self._saved.disabled if name != keyword]
+        self._saved.disabled = others if enabled else [*others, keyword]
+        return {"keyword": keyword, "saved": self._state_file.save(self._saved)}
+
+    def reload(self) -> dict[str, object]:
+        """Read the configuration again.
+
+        Raises
+        ------
+        KwsdError
+            Something is wrong with it; the old one goes on.
+        """
+        self._notifier.reloading()
+        try:
+            self._change_over(_as_service(self._load()))
+            self._bus.reload_clients()
+        finally:
+            if self._ready:
+                self._notifier.ready()
+        return {"keywords": [model.identity.keyword for model in self.models]}
+
+    def _apply_saved(self) -> None:
+        for model in self.models:
+            sensitivity = self._saved.sensitivities.get(model.identity.keyword)
+            own = self._config.keyword(model.identity.keyword)
+            if sensitivity is not None:
+                own = replace(own, sensitivity=sensitivity, threshold=None)
+            keywords = {**self._config.keywords, model.identity.keyword: own}
+            config = replace(self._config, keywords=keywords)
+            model.decision.change(decision_config(config, model.package))
+
+    def _turn(self) -> None:
+        if self.requests.reload:
+            self.requests.reload = False
+            try:
+                self.reload()
+            except KwsdError as error:
+                log.error("reload failed, the old configuration goes on: %s", error)
+        blocks = self._input.read(READ_TIMEOUT_S)
+        for block in blocks:
+            self._process(block)
+        self._bus.serve()
+        if self._control is not None:
+            self._control.serve()
+        self._tell_state()
+        self._beat()
+        if blocks:
+            self._flowing()
+
+    def _process(self, block: Block) -> None:
+        assert self._chain is not None
+        events = self._chain.process(block)
+        # A change comes first: the wakes of the same block may be the new runtime's.
+        for change in runtime_changes(self.models, block.start_sample + block.samples):
+            self._bus.emit(change)
+        for event in events:
+            if event.get("name") in self._saved.disabled:
+                continue
+            self._wakes += 1
+            name = secrets.token_hex(8)
+            self._heard[event["name"]] = self._heard.get(event["name"], 0) + 1
+            if self.preroll is not None:
+                self.preroll.name(name, round(event["onset_s"] * SAMPLE_RATE_HZ))
+            self._bus.emit({**event, "id": name})
+
+    def _flowing(self) -> None:
+        """Audio came: the chain has worked on it, so the service does."""
+        self._notifier.alive()
+        if not self._ready:
+            self._ready = True
+            self._notifier.ready()
+
+    def _tell_state(self) -> None:
+        health = self._input.health
+        state = (health.state, health.detail)
+        if state != self._state:
+            self._state = state
+            good = health.state in (AudioState.RUNNING, AudioState.OPENING, AudioState.MUTED)
+            detail = f": {health.detail}" if health.detail else ""
+            log.log(logging.INFO if good else logging.WARNING, "audio %s%s", health.state, detail)
+            info = self._input.info
+            self._bus.state(
+                "audio.state",
+                source=info.name,
+                microphones=info.microphones,
+                reference=info.has_reference,
+                sample_rate_hz=info.sample_rate_hz,
+                state=str(health.state),
+                detail=health.detail,
+            )
+        self._notifier.status(f"audio {health.state}, {self._wakes} wakes")
+        if health.state is AudioState.MUTED:
+            self._notifier.alive()
+        if not self._ready and self._clock() - self._extended_s >= START_EXTENSION_S / 3:
+            # A board may boot before its sound card: that is no reason to be killed.
+            self._extended_s = self._clock()
+            self._notifier.still_starting(START_EXTENSION_S)
+
+    def _beat(self) -> None:
+        now_s = self._clock()
+        if now_s - self._beat_s < BEAT_S:
+            return
+        self._beat_s = now_s
+        counters = self._input.counters
+        beat: Event = {
+            "v": SCHEMA_VERSION,
+            "type": "health.beat",
+            "audio": str(self._input.health.state),
+            "ready": self._ready,
+            "wakes": self._wakes,
+            "overruns": counters.overruns,
+            "dropped_periods": counters.dropped_periods,
+            "openings": counters.openings,
+            "gaps": counters.gaps,
+        }
+        self._bus.emit(beat)
+        if self._metrics is not None:
+            self._metrics.text = self.metrics_text()
+
+    def _change_over(self, config: Config) -> None:
+        """A new configuration beside the old one; the old one stays where anything is wrong."""
+        source = self._input
+        if config.audio != self._config.audio:
+            source = self._open_input(config.audio)
+        models = open_models(config, source.info)
+        chain = self._build(config, source, models)
+        if config.bus != self._config.bus:
+            log.warning("bus settings change at the next start only")
+        old = self.models
+        self._config, self.models, self._chain = config, models, chain
+        if source is not self._input:
+            self._input.close()
+            self._input, self._state = source, None
+        for model in old:
+            model.close()
+        logging.getLogger("kwsd").setLevel(config.log.level.upper())
+        self._apply_saved()
+        self._say_what_runs()
+
+    def _say_what_runs(self) -> None:
+        self._bus.emit(runtime_state(self.models))
+        log.info("listening for %s", ", ".join(m.identity.keyword for m in self.models))
+
+
+def _as_service(config: Config) -> Config:
+    """Without the voice branch where no pre-roll keeps it."""
+    if config.preroll.length_s > 0:
+        return config
+    return replace(config, frontend=replace(config.frontend, voice_branch=False))

@@ -1,0 +1,149 @@
+"""The ``kwsctl`` command: talks to a running daemon."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from kwsd import __version__
+from kwsd.config_schema import SENSITIVITIES
+from kwsd.errors import EX_OK, KwsdError, UsageError
+from kwsd.sink.endpoint import CONTROL_SOCKET, default_endpoint
+
+_EPILOG = """\
+exit codes: 0 done; 64 usage, or the daemon refused; 69 no daemon answers; 130 interrupted
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; {self.prog} --help lists what there is")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of ``kwsctl``."""
+    parser = _Parser(
+        prog="kwsctl",
+        description="Talks to a running kwsd.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"kwsctl {__version__}")
+    parser.add_argument(
+        "--control",
+        metavar="ENDPOINT",
+        default=default_endpoint(socket_name=CONTROL_SOCKET),
+        help="control socket (default %(default)s)",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+
+    events = commands.add_parser("events", help="print events as they come")
+    events.add_argument("--endpoint", default=default_endpoint(), help="event socket")
+    events.add_argument("--json", action="store_true", help="one JSON object a line")
+    events.add_argument("--count", type=int, default=0, help="stop after so many; 0: never")
+    events.add_argument(
+        "--timeout-s",
+        type=float,
+        default=10.0,
+        help="silence after which the daemon counts as gone",
+    )
+    events.add_argument("topics", nargs="*", help="such as wake/ or audio/state/")
+    events.set_defaults(run=_events)
+
+    for name, help_text in (
+        ("status", "what runs and how it does"),
+        ("mute", "close the microphone; kept over restarts"),
+        ("unmute", "open the microphone again"),
+        ("reload", "read the configuration again"),
+    ):
+        commands.add_parser(name, help=help_text).set_defaults(run=_ask, fields=())
+
+    for name, help_text in (
+        ("enable", "let a keyword wake"),
+        ("disable", "do not let a keyword wake"),
+    ):
+        switch = commands.add_parser(name, help=help_text)
+        switch.add_argument("keyword")
+        switch.set_defaults(run=_ask, fields=("keyword",))
+
+    setting = commands.add_parser("set", help="change the sensitivity of a keyword at once")
+    setting.add_argument("keyword")
+    setting.add_argument("sensitivity", choices=SENSITIVITIES)
+    setting.set_defaults(run=_ask, fields=("keyword", "sensitivity"), request="sensitivity")
+
+    keygen = commands.add_parser("keygen", help="make a pair of keys for the encrypted bus")
+    keygen.add_argument("name", help="such as bus, or the name of a client")
+    keygen.add_argument("--directory", type=Path, default=Path("."), help="where to put them")
+    keygen.set_defaults(run=_keygen)
+
+    explain = commands.add_parser("explain", help="why a word was not taken for a wake")
+    explain.add_argument("which", choices=("last",), nargs="?", default="last")
+    explain.add_argument("--keyword", help="this one only")
+    explain.add_argument("--count", type=int, default=1, help="so many near misses, the latest")
+    explain.add_argument("--json", action="store_true", help="with the whole score curve")
+    explain.set_defaults(run=_explain)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``kwsctl``; gives the exit code."""
+    try:
+        options = build_parser().parse_args(arguments)
+        return int(options.run(options))
+    except SystemExit as done:
+        return int(done.code or EX_OK)
+    except KwsdError as error:
+        print(f"kwsctl: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return EX_OK
+
+
+def _events(options: argparse.Namespace) -> int:
+    from kwsd.ctl import events
+
+    return events.run(options)
+
+
+def _ask(options: argparse.Namespace) -> int:
+    from kwsd.ctl.client import request
+
+    name = getattr(options, "request", options.command)
+    fields = {field: getattr(options, field) for field in options.fields}
+    print(json.dumps(request(options.control, name, **fields), indent=2, ensure_ascii=False))
+    return EX_OK
+
+
+def _keygen(options: argparse.Namespace) -> int:
+    from kwsd.sink.curve import write_pair
+
+    if not options.name.isidentifier():
+        raise UsageError(f"name {options.name!r}: letters, digits and underscores")
+    public, secret = write_pair(options.directory, options.name)
+    print(f"{public}\tpublic: to the other side\n{secret}\tsecret: stays here")
+    return EX_OK
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from kwsd.ctl.client import request
+    from kwsd.ctl.explain import as_text
+
+    chosen = {} if options.keyword is None else {"keyword": options.keyword}
+    answer = request(options.control, "explain", count=options.count, **chosen)
+    misses = answer["near_misses"]
+    if options.json:
+        print(json.dumps(misses))
+    else:
+        sys.stdout.write(as_text(misses))
+    return EX_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,239 @@
+"""Live input: blocks from a device that may vanish, fall silent or stop, and comes back.
+
+It never blocks for longer than asked and never gives up: what is wrong is in `health`, and audio
+behind a hole is marked, so the chain forgets what it must. The position in the stream goes on
+through a hole by the time that is missing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kwsd.block import BLOCK_SAMPLES, SAMPLE_RATE_HZ, Block, FloatArray
+from kwsd.capture.device import CaptureDevice, DeviceCounters, DeviceLost, DeviceUnavailable, Period
+from kwsd.capture.health import HealthSettings, InputHealth
+from kwsd.source.base import SourceInfo
+from kwsd.source.channels import ChannelMap
+from kwsd.source.resample import Resampler
+
+OpenDevice = Callable[[], CaptureDevice]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSettings:
+    """How a device is listened to."""
+
+    name: str
+    """Device, for messages."""
+
+    rate_hz: int
+    """Of the device."""
+
+    channels: int
+    """Of the device."""
+
+    discard_ms: int = 150
+    """Thrown away after each open: converters settle."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCounters:
+    """What happened since the start, over all openings."""
+
+    overruns: int = 0
+    dropped_periods: int = 0
+    openings: int = 0
+    gaps: int = 0
+
+
+class LiveInput:
+    """Blocks from a device.
+
+    Parameters
+    ----------
+    open_device : callable
+        Opens the device; raises `DeviceUnavailable`.
+    settings : LiveSettings
+        Device and rate.
+    channel_map : ChannelMap
+        Which channels are what.
+    health : HealthSettings
+        Times of the state machine.
+    clock, sleep : callable
+        Monotonic seconds, and waiting.
+    """
+
+    def __init__(
+        self,
+        open_device: OpenDevice,
+        settings: LiveSettings,
+        channel_map: ChannelMap,
+        health: HealthSettings | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._open_device = open_device
+        self._settings = settings
+        self._map = channel_map
+        self._clock, self._sleep = clock, sleep
+        self.health = InputHealth(health or HealthSettings(), clock())
+        self._device: CaptureDevice | None = None
+        self._try_at_s = clock()
+        self._past = LiveCounters()
+        self._muted = False
+        self._position = 0
+        self._position_s: float | None = None
+        self._gap = False
+        self._behind = False
+        self._held = np.zeros((0, len(channel_map.channels)), np.float32)
+        self._resampler = self._new_resampler()
+        self._to_discard = 0
+
+    @property
+    def info(self) -> SourceInfo:
+        """What the blocks hold."""
+        return SourceInfo(
+            self._settings.name,
+            len(self._map.mics),
+            self._map.reference is not None,
+            self._settings.rate_hz,
+            self._settings.channels,
+            None,
+        )
+
+    @property
+    def counters(self) -> LiveCounters:
+        """Since the start."""
+        now = DeviceCounters() if self._device is None else self._device.counters()
+        return replace(
+            self._past,
+            overruns=self._past.overruns + now.overruns,
+            dropped_periods=self._past.dropped_periods + now.dropped_periods,
+        )
+
+    def read(self, timeout_s: float) -> list[Block]:
+        """Blocks that became complete; waits for at most `timeout_s` for audio."""
+        if self._muted:
+            self._sleep(timeout_s)
+            return []
+        if self._device is None and not self._open(timeout_s):
+            return []
+        assert self._device is not None
+        try:
+            period = self._device.read(timeout_s)
+        except DeviceLost as error:
+            self._lose(str(error))
+            return []
+        now_s = self._clock()
+        if period is None:
+            if self.health.waited(now_s):
+                self._lose("the device delivers nothing")
+            return []
+        return self._take(period, now_s)
+
+    def open_now(self) -> None:
+        """Open the device at once.
+
+        Raises
+        ------
+        DeviceUnavailable
+            It cannot be; nothing will be tried again.
+        """
+        self._start(self._open_device())
+
+    def mute(self, muted: bool) -> None:
+        """Close the device, so that nothing can be heard, or open it again."""
+        if muted == self._muted:
+            return
+        self._muted = muted
+        if muted:
+            self._close()
+            self.health.muted(self._clock())
+        else:
+            self._try_at_s = self._clock()
+
+    def close(self) -> None:
+        """Release the device; may be called twice."""
+        self._close()
+
+    def _open(self, timeout_s: float) -> bool:
+        wait_s = self._try_at_s - self._clock()
+        if wait_s > 0:
+            self._sleep(min(wait_s, timeout_s))
+            return False
+        try:
+            self._start(self._open_device())
+        except DeviceUnavailable as error:
+            now_s = self._clock()
+            self._try_at_s = now_s + self.health.lost(str(error), now_s)
+            return False
+        return True
+
+    def _start(self, device: CaptureDevice) -> None:
+        self._device = device
+        self._past = replace(self._past, openings=self._past.openings + 1)
+        self.health.opened(self._clock())
+        self._to_discard = self._settings.rate_hz * self._settings.discard_ms // 1000
+        self._restart()
+
+    def _lose(self, why: str) -> None:
+        self._close()
+        now_s = self._clock()
+        self._try_at_s = now_s + self.health.lost(why, now_s)
+
+    def _close(self) -> None:
+        if self._device is None:
+            return
+        counted = self._device.counters()
+        self._past = replace(
+            self._past,
+            overruns=self._past.overruns + counted.overruns,
+            dropped_periods=self._past.dropped_periods + counted.dropped_periods,
+        )
+        self._device.close()
+        self._device = None
+
+    def _restart(self) -> None:
+        """What is held belongs to before the hole."""
+        self._held = self._held[:0]
+        self._resampler = self._new_resampler()
+        self._gap = self._behind = self._position_s is not None
+
+    def _take(self, period: Period, now_s: float) -> list[Block]:
+        samples = np.ascontiguousarray(period.samples[:, list(self._map.channels)])
+        self.health.delivered(samples[:, : len(self._map.mics)].T, now_s)
+        if self.health.faulty_too_long:
+            self._lose(f"opened again: {self.health.detail}")
+            return []
+        if self._to_discard > 0:
+            self._to_discard -= len(samples)
+            return []
+        if period.gap:
+            self._restart()
+        began_s = now_s - len(samples) / self._settings.rate_hz
+        if self._behind and self._position_s is not None:
+            # The sample counter is the only clock behind this: a hole must move it on.
+            self._behind = False
+            missing_s = max(0.0, began_s - self._position_s)
+            self._position += round(missing_s * SAMPLE_RATE_HZ)
+            self._past = replace(self._past, gaps=self._past.gaps + 1)
+        self._position_s = now_s
+        return self._cut(self._resampler.process(samples))
+
+    def _cut(self, fresh: FloatArray) -> list[Block]:
+        self._held = np.concatenate([self._held, fresh])
+        blocks = []
+        while len(self._held) >= BLOCK_SAMPLES:
+            mics, reference = self._map.split(self._held[:BLOCK_SAMPLES])
+            blocks.append(Block(self._position, mics, reference, gap=self._gap))
+            self._gap = False
+            self._position += BLOCK_SAMPLES
+            self._held = self._held[BLOCK_SAMPLES:]
+        return blocks
+
+    def _new_resampler(self) -> Resampler:
+        return Resampler(self._settings.rate_hz, len(self._map.channels))

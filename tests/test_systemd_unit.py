@@ -1,0 +1,53 @@
+"""The unit, judged by systemd's own tools."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+UNIT = Path(__file__).parent.parent / "systemd/kwsd.service"
+HIGHEST_EXPOSURE = 2.0
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="no systemd-analyze"
+)
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """The unit with a program that exists on this machine."""
+    text = UNIT.read_text()
+    assert "ExecStart=/usr/bin/kwsd\n" in text
+    path = tmp_path / "kwsd.service"
+    path.write_text(text.replace("/usr/bin/kwsd\n", "/bin/true\n"))
+    return path
+
+
+def analyze(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemd-analyze", *words], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_verify_has_nothing_to_say(unit: Path) -> None:
+    result = analyze("verify", str(unit))
+    assert result.returncode == 0, result.stderr
+    assert "kwsd.service" not in result.stderr, result.stderr
+
+
+def test_exposure_is_low(unit: Path) -> None:
+    result = analyze(
+        "security",
+        "--offline=true",
+        "--no-pager",
+        f"--threshold={round(HIGHEST_EXPOSURE * 10)}",
+        str(unit),
+    )
+    level = re.search(r"Overall exposure level for \S+: ([0-9.]+)", result.stdout)
+    assert level is not None, result.stdout + result.stderr
+    assert float(level[1]) <= HIGHEST_EXPOSURE
+    assert result.returncode == 0
