@@ -7,6 +7,7 @@
 #include "dc_blocker.h"
 #include "delay.h"
 #include "feature_stream.h"
+#include "interference.h"
 #include "kalman.h"
 #include "meter.h"
 #include "suppressor.h"
@@ -35,6 +36,7 @@ struct kws_frontend {
     kws_delay_line *line;
     kws_reference *spectra;
     kws_kalman *cancellers[KWS_MOST_MICROPHONES];
+    kws_interference *interference;
     kws_suppressor *suppressor;
     kws_features *features;
     kws_features *reference_features;
@@ -47,9 +49,14 @@ struct kws_frontend {
     float *echo[KWS_MOST_MICROPHONES];
     float *silence;
     float *voice;
+    float *combined;
 };
 
 int32_t kws_dsp_abi(void) { return KWS_DSP_ABI; }
+
+static int32_t combines(const kws_frontend_config *config) {
+    return config->combine && config->microphones == 2;
+}
 
 static paths paths_of(const kws_frontend_config *config) {
     paths made;
@@ -79,11 +86,12 @@ size_t kws_frontend_size(const kws_frontend_config *config) {
     size_t bytes = kws_block_bytes(sizeof(kws_frontend));
     bytes += (mics + 1) * kws_block_floats(KWS_HOP);
     bytes += 2 * kws_block_floats((size_t)made.channels * KWS_HOP);
-    bytes += (2 * mics + 2) * kws_block_floats(KWS_HOP);
+    bytes += (2 * mics + 3) * kws_block_floats(KWS_HOP);
     bytes += kws_features_size();
     if (config->reference_features) {
         bytes += kws_features_size();
     }
+    bytes += combines(config) ? kws_interference_size() : 0;
     if (config->voice_branch) {
         bytes += kws_suppressor_size();
     }
@@ -137,12 +145,17 @@ void kws_frontend_init(void *state, const kws_frontend_config *config) {
     }
     f->silence = kws_block_take_floats(&block, KWS_HOP);
     f->voice = kws_block_take_floats(&block, KWS_HOP);
+    f->combined = kws_block_take_floats(&block, KWS_HOP);
     memset(f->silence, 0, KWS_HOP * sizeof(float));
     f->features = kws_block_take(&block, kws_features_size());
     kws_features_init(f->features);
     if (config->reference_features) {
         f->reference_features = kws_block_take(&block, kws_features_size());
         kws_features_init(f->reference_features);
+    }
+    if (combines(config)) {
+        f->interference = kws_block_take(&block, kws_interference_size());
+        kws_interference_init(f->interference);
     }
     if (config->voice_branch) {
         f->suppressor = kws_block_take(&block, kws_suppressor_size());
@@ -167,6 +180,9 @@ void kws_frontend_gap(kws_frontend *f) {
     if (f->suppressor != NULL) {
         kws_suppressor_reset(f->suppressor);
     }
+    if (f->interference != NULL) {
+        kws_interference_restart(f->interference);
+    }
     if (f->cancels) {
         kws_reference_reset(f->spectra);
         kws_delay_line_reset(f->line);
@@ -177,6 +193,9 @@ void kws_frontend_gap(kws_frontend *f) {
 void kws_frontend_reset(kws_frontend *f) {
     kws_frontend_gap(f);
     f->echo_found = f->config.delay_search_ms == 0;
+    if (f->interference != NULL) {
+        kws_interference_reset(f->interference);
+    }
     if (f->cancels) {
         kws_delay_tracker_reset(f->tracker, 0);
         for (int32_t m = 0; m < f->config.microphones; m++) {
@@ -239,7 +258,8 @@ static void run_block(kws_frontend *f, int32_t valid, kws_frontend_output *outpu
             kws_dc_blocker_process(&f->dc[c], f->held[c], KWS_HOP);
         }
     }
-    const float *residual = f->held[used], *echo = f->silence;
+    const float *residual = f->held[used], *other = f->held[mics == 2 ? 1 - used : used];
+    const float *echo = f->silence;
     if (f->cancels) {
         align(f, f->held[used], reference);
         for (int32_t m = 0; m < mics; m++) {
@@ -250,6 +270,7 @@ static void run_block(kws_frontend *f, int32_t valid, kws_frontend_output *outpu
         f->echo_found |= kws_delay_tracker_delay(f->tracker) >= 0;
         if (f->echo_found) {
             residual = f->residual[used];
+            other = f->residual[mics == 2 ? 1 - used : used];
             echo = f->echo[used];
         }
         reference = f->aligned;
@@ -258,19 +279,25 @@ static void run_block(kws_frontend *f, int32_t valid, kws_frontend_output *outpu
         kws_meter_update(&f->meter, (const float *const *)f->held, reference, residual, used,
                          KWS_HOP);
     }
-    const float *voice = residual;
+    const float *detector = residual;
+    if (f->interference != NULL) {
+        const int32_t usable = used == 0 && kws_microphone_choice_good(&f->choice, 1);
+        kws_interference_process(f->interference, residual, other, usable, whole, f->combined);
+        detector = f->combined;
+    }
+    const float *voice = detector;
     if (f->suppressor != NULL) {
         kws_suppressor_process(f->suppressor, residual,
                                f->config.suppress_echo ? echo : f->silence,
                                f->config.noise_reduction, f->voice);
         voice = f->voice;
     }
-    append(output->detector, output->samples, residual, valid);
+    append(output->detector, output->samples, detector, valid);
     append(output->voice, output->samples, voice, valid);
     append(output->reference, output->samples, reference, valid);
     output->samples += valid;
     output->frames +=
-        kws_features_process(f->features, residual, valid,
+        kws_features_process(f->features, detector, valid,
                              output->features + output->frames * KWS_FEATURE_BANDS);
     if (f->reference_features != NULL) {
         output->reference_frames += kws_features_process(

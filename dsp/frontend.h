@@ -9,7 +9,7 @@
 
 #include "microphone_choice.h"
 
-#define KWS_DSP_ABI 1
+#define KWS_DSP_ABI 2
 
 #if defined(__GNUC__)
 #define KWS_DSP_API __attribute__((visibility("default")))
@@ -28,6 +28,7 @@ typedef struct {
     int32_t companions;
     int32_t tail_ms;
     int32_t delay_search_ms;
+    int32_t combine;
     int32_t suppress_echo;
     int32_t noise_reduction;
     int32_t voice_branch;

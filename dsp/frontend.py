@@ -1,10 +1,10 @@
 """The DSP stage: microphones and reference in, detector branch and voice branch out.
 
 Per 16 ms block: absurd samples out, DC blocker, companions of the reference, delay of the
-reference, one Kalman canceller per microphone. The detector branch is the linear residual of one
-microphone and nothing more; the voice branch is that residual behind the suppressor. The second
-microphone takes over when the first is dead or clips; a two-microphone canceller or beamformer
-is still to come.
+reference, one Kalman canceller per microphone. The voice branch is the residual of one microphone
+behind the suppressor. The detector branch is that residual, and with two microphones what the
+interference canceller leaves of it. The second microphone takes over when the first is dead or
+clips.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from kwsd.dsp.companions import COMPANIONS, Companions
 from kwsd.dsp.companions import PARTITIONS as COMPANION_PARTITIONS
 from kwsd.dsp.dc_blocker import DcBlocker
 from kwsd.dsp.delay import DelayLine, DelayTracker
+from kwsd.dsp.interference import DELAY_SAMPLES, InterferenceCanceller
 from kwsd.dsp.kalman import HOP_SAMPLES, KalmanCanceller, ReferenceSpectra
 from kwsd.dsp.metrics import FrontEndMetrics, Meter
 from kwsd.dsp.microphone_choice import CLIP_LEVEL, MicrophoneChoice
@@ -50,6 +51,9 @@ class FrontEndConfig:
     delay_search_ms: int = 500
     """Largest bulk delay; 0 switches the search off."""
 
+    combine: bool = True
+    """Two microphones: cancel in the detector branch what the second predicts of the first."""
+
     suppress_echo: bool = True
     """Residual-echo suppression on the voice branch."""
 
@@ -68,10 +72,10 @@ class FrontEndFrame:
     """Stream position of the first sample of `detector`."""
 
     detector: FloatArray
-    """float32 [n], linear residual, aligned with the input."""
+    """float32 [n], behind linear cancellers only; lags the input by `detector_delay_samples`."""
 
     voice: FloatArray
-    """float32 [n], lags `detector` by `voice_delay_samples`."""
+    """float32 [n], lags the input by `voice_delay_samples`."""
 
     reference: FloatArray
     """float32 [n], the reference as the canceller saw it; zeros without one."""
@@ -159,6 +163,11 @@ class FrontEnd:
         self._spectra = ReferenceSpectra(partitions)
         self._cancellers = [KalmanCanceller(partitions) for _ in range(microphones)]
         self._echo_found = config.delay_search_ms == 0
+        combines = config.combine and microphones == 2
+        self._interference = InterferenceCanceller() if combines else None
+        self.detector_delay_samples = DELAY_SAMPLES if combines else 0
+        """Lag of the detector branch behind the input."""
+
         self._suppressor = Suppressor()
         self._meter = Meter(microphones)
         self._next_sample = 0
@@ -171,6 +180,8 @@ class FrontEnd:
         for canceller in self._cancellers:
             canceller.reset()
         self._tracker.reset()
+        if self._interference is not None:
+            self._interference.reset()
         self._choice.reset()
         self._meter.reset()
         self._echo_found = self.config.delay_search_ms == 0
@@ -183,6 +194,8 @@ class FrontEnd:
         self._spectra.reset()
         self._line.reset()
         self._suppressor.reset()
+        if self._interference is not None:
+            self._interference.restart()
         self._tracker.reset(self._tracker.applied_samples)
 
     def process(self, block: Block) -> FrontEndFrame:
@@ -242,7 +255,7 @@ class FrontEnd:
         if self.config.dc_block:
             joined = self._dc.process(joined)
         mics, reference = joined[:-1], joined[-1]
-        residual, echo = mics[used], np.zeros_like(reference)
+        residuals, echo = list(mics), np.zeros_like(reference)
         if self._cancels:
             reference = self._align(mics[used], reference)
             cancelled = [
@@ -253,15 +266,22 @@ class FrontEnd:
             # that looks for an echo finds the talker: measured, a fifth of the words was lost.
             self._echo_found |= self._tracker.delay_samples is not None
             if self._echo_found:
-                residual, echo = cancelled[used]
+                residuals = [error for error, _ in cancelled]
+                echo = cancelled[used][1]
+        residual = residuals[used]
         if valid == HOP_SAMPLES:
             self._meter.update(mics, reference, residual, used)
+        detector = residual
+        if self._interference is not None:
+            usable = used == 0 and self._choice.good[1]
+            whole = valid == HOP_SAMPLES
+            detector = self._interference.process(residual, residuals[1 - used], usable, whole)
         if not self.config.voice_branch:
-            return residual[:valid], residual[:valid], reference[:valid]
+            return detector[:valid], detector[:valid], reference[:valid]
         if not self.config.suppress_echo:
             echo = np.zeros_like(echo)
         voice = self._suppressor.process(residual, echo, self.config.noise_reduction)
-        return residual[:valid], voice[:valid], reference[:valid]
+        return detector[:valid], voice[:valid], reference[:valid]
 
     def _align(self, mic: FloatArray, reference: FloatArray) -> FloatArray:
         """Delay the reference; when the delay changes the echo paths move with it."""

@@ -4,7 +4,7 @@
 #include "fft.h"
 
 /* Constants as in kalman.py. */
-#define KEEP2 (0.997f * 0.997f)
+#define KEEP 0.997
 #define START_VARIANCE 0.5f
 #define COMPANION_START_VARIANCE 0.05f
 #define CONSTRAINT_GROUPS 4
@@ -39,6 +39,7 @@ struct kws_kalman {
     int32_t rows;
     int32_t count[KWS_MOST_CHANNELS];
     int32_t turn; /* group of partitions whose constraint is due */
+    float keep2, forget2; /* state transition squared, and what is missing to 1 */
     float mic_power, error_power;
     float *path;       /* [rows][re, im, variance][ROW]: a pass reads all three */
     float *near_power; /* [ROW] */
@@ -154,6 +155,7 @@ void kws_kalman_init(void *memory, int32_t channels, const int32_t *partitions) 
     kws_kalman *kalman = kws_block_take(&block, sizeof *kalman);
     kalman->channels = channels;
     kalman->rows = rows_of(channels, partitions);
+    kws_kalman_keep(kalman, KEEP);
     for (int32_t c = 0; c < channels; c++) kalman->count[c] = partitions[c];
     kalman->path = kws_block_take_floats(&block, (size_t)kalman->rows * 3 * ROW);
     float **row[] = {&kalman->near_power, &kalman->echo_re,  &kalman->echo_im,  &kalman->expected,
@@ -173,6 +175,11 @@ static void forget(const kws_kalman *kalman, int32_t row) {
     float *path = path_of(kalman, row);
     fill(path, 2 * ROW, 0.0f);
     fill(path + 2 * ROW, ROW, row < kalman->count[0] ? START_VARIANCE : COMPANION_START_VARIANCE);
+}
+
+void kws_kalman_keep(kws_kalman *kalman, double keep) {
+    kalman->keep2 = (float)(keep * keep);
+    kalman->forget2 = (float)(1.0 - keep * keep);
 }
 
 void kws_kalman_reset(kws_kalman *kalman) {
@@ -296,6 +303,7 @@ KWS_INLINE void learn_row(const kws_kalman *kalman, float *path, const float *x)
     const float *restrict xr = KWS_ROW(x), *restrict xi = KWS_ROW(x + ROW);
     const float *restrict er = KWS_ROW(kalman->error_re), *restrict ei = KWS_ROW(kalman->error_im);
     const float *restrict half_gain = KWS_ROW(kalman->half_gain);
+    const float keep2 = kalman->keep2, forget2 = kalman->forget2;
     KWS_INDEPENDENT
     for (int32_t k = 0; k < ROW; k++) {
         float variance = pv[k];
@@ -306,7 +314,7 @@ KWS_INLINE void learn_row(const kws_kalman *kalman, float *path, const float *x)
         shrink = shrink > 0.05f ? shrink : 0.05f;
         pr[k] = re;
         pi[k] = im;
-        pv[k] = variance * shrink * KEEP2 + (1.0f - KEEP2) * (re * re + im * im) + 1e-12f;
+        pv[k] = variance * shrink * keep2 + forget2 * (re * re + im * im) + 1e-12f;
     }
 }
 
@@ -320,6 +328,7 @@ KWS_INLINE void learn_row_constrained(kws_kalman *kalman, kws_reference *referen
     const float *restrict er = KWS_ROW(kalman->error_re), *restrict ei = KWS_ROW(kalman->error_im);
     const float *restrict half_gain = KWS_ROW(kalman->half_gain);
     float *restrict echo_re = KWS_ROW(kalman->echo_re), *restrict echo_im = KWS_ROW(kalman->echo_im);
+    const float keep2 = kalman->keep2, forget2 = kalman->forget2;
     KWS_INDEPENDENT
     for (int32_t k = 0; k < ROW; k++) {
         pr[k] += pv[k] * (xr[k] * er[k] + xi[k] * ei[k]);
@@ -336,7 +345,7 @@ KWS_INLINE void learn_row_constrained(kws_kalman *kalman, kws_reference *referen
         float power = xr[k] * xr[k] + xi[k] * xi[k];
         float shrink = 1.0f - half_gain[k] * variance * power;
         shrink = shrink > 0.05f ? shrink : 0.05f;
-        pv[k] = variance * shrink * KEEP2 + (1.0f - KEEP2) * (pr[k] * pr[k] + pi[k] * pi[k]) +
+        pv[k] = variance * shrink * keep2 + forget2 * (pr[k] * pr[k] + pi[k] * pi[k]) +
                 1e-12f;
         echo_re[k] += pr[k] * xr[k] - pi[k] * xi[k];
         echo_im[k] += pr[k] * xi[k] + pi[k] * xr[k];
@@ -364,20 +373,8 @@ static void recover(kws_kalman *kalman, float mic_power, float error_power) {
     kalman->error_power = kalman->mic_power;
 }
 
-KWS_CLONES void kws_kalman_process(kws_kalman *kalman, kws_reference *reference, const float *mic,
-                                   int32_t learn, float *error, float *echo) {
-    const float mic_power = power_of(mic);
-    /* A dead or muted microphone has no echo in it; the estimate would be all there is. */
-    if (kws_reference_silent(reference) || mic_power < DEAD_POWER * KWS_HOP) {
-        for (int32_t k = 0; k < KWS_HOP; k++) error[k] = mic[k];
-        fill(echo, KWS_HOP, 0.0f);
-        return;
-    }
-    prior_echo(kalman, reference);
-    echo_samples(kalman, reference, echo);
-    for (int32_t k = 0; k < KWS_HOP; k++) error[k] = mic[k] - echo[k];
-    if (!learn) return;
-
+/* Kalman update of all paths from the error before it; leaves the spectrum of the echo after it. */
+KWS_INLINE void learn_all(kws_kalman *kalman, kws_reference *reference, const float *error) {
     float *time = reference->time;
     fill(time, KWS_HOP, 0.0f);
     for (int32_t k = 0; k < KWS_HOP; k++) time[KWS_HOP + k] = error[k];
@@ -395,10 +392,35 @@ KWS_CLONES void kws_kalman_process(kws_kalman *kalman, kws_reference *reference,
         }
     }
     kalman->turn = (kalman->turn + 1) % CONSTRAINT_GROUPS;
+}
+
+KWS_CLONES void kws_kalman_process(kws_kalman *kalman, kws_reference *reference, const float *mic,
+                                   int32_t learn, float *error, float *echo) {
+    const float mic_power = power_of(mic);
+    /* A dead or muted microphone has no echo in it; the estimate would be all there is. */
+    if (kws_reference_silent(reference) || mic_power < DEAD_POWER * KWS_HOP) {
+        for (int32_t k = 0; k < KWS_HOP; k++) error[k] = mic[k];
+        fill(echo, KWS_HOP, 0.0f);
+        return;
+    }
+    prior_echo(kalman, reference);
+    echo_samples(kalman, reference, echo);
+    for (int32_t k = 0; k < KWS_HOP; k++) error[k] = mic[k] - echo[k];
+    if (!learn) return;
+
+    learn_all(kalman, reference, error);
     recover(kalman, mic_power, power_of(error));
     /* Measured: the estimate after the update finds a fifth more words than the one before. */
     echo_samples(kalman, reference, echo);
     for (int32_t k = 0; k < KWS_HOP; k++) error[k] = mic[k] - echo[k];
+}
+
+KWS_CLONES void kws_kalman_predict(kws_kalman *kalman, kws_reference *reference, const float *mic,
+                                   int32_t learn, float *error) {
+    prior_echo(kalman, reference);
+    echo_samples(kalman, reference, error);
+    for (int32_t k = 0; k < KWS_HOP; k++) error[k] = mic[k] - error[k];
+    if (learn) learn_all(kalman, reference, error);
 }
 
 void kws_kalman_path(const kws_kalman *kalman, int32_t row, float *re, float *im) {

@@ -32,6 +32,8 @@ int32_t kws_reference_silent(const kws_reference *reference);
 
 size_t kws_kalman_size(int32_t channels, const int32_t *partitions);
 void kws_kalman_init(void *kalman, int32_t channels, const int32_t *partitions);
+/* State transition, 0.997 unless set; nearer to 1 is slower. */
+void kws_kalman_keep(kws_kalman *kalman, double keep);
 /* Forget the echo paths. */
 void kws_kalman_reset(kws_kalman *kalman);
 /* Move the paths by whole partitions after the reference was delayed by as many fewer. */
@@ -41,6 +43,10 @@ void kws_kalman_shift(kws_kalman *kalman, int32_t partitions);
  * learn is 0 the block changes nothing, as a padded one must not. */
 void kws_kalman_process(kws_kalman *kalman, kws_reference *reference, const float *mic,
                         int32_t learn, float *error, float *echo);
+/* What is left of a block by the paths as they were before it: nothing of the block itself is
+ * taken out of the block. */
+void kws_kalman_predict(kws_kalman *kalman, kws_reference *reference, const float *mic,
+                        int32_t learn, float *error);
 /* Echo path of a partition, counted over all channels, [KWS_BINS] each. */
 void kws_kalman_path(const kws_kalman *kalman, int32_t row, float *re, float *im);
 

@@ -100,10 +100,13 @@ class KalmanCanceller:
     ----------
     partitions : sequence of int
         Length of each channel's path in blocks of 16 ms, as `ReferenceSpectra` has them.
+    keep : float
+        State transition; nearer to 1 is slower.
     """
 
-    def __init__(self, partitions: Sequence[int]) -> None:
+    def __init__(self, partitions: Sequence[int], keep: float = KEEP) -> None:
         self.partitions = tuple(partitions)
+        self._keep2 = keep**2
         self.reset()
 
     def reset(self) -> None:
@@ -162,6 +165,18 @@ class KalmanCanceller:
             echo = self._echo(reference)
         return mic - echo, echo
 
+    def predict(
+        self, mic: FloatArray, reference: ReferenceSpectra, learn: bool = True
+    ) -> FloatArray:
+        """What is left of one block by the paths as they were before it, float32 [HOP_SAMPLES].
+
+        Unlike `process` it takes nothing of the block itself out of the block.
+        """
+        prior = mic - self._echo(reference)
+        if learn:
+            self._learn(prior, reference)
+        return prior
+
     def _echo(self, reference: ReferenceSpectra) -> FloatArray:
         spectrum = np.einsum("pk,pk->k", self.path, reference.spectra)
         return np.asarray(np.fft.irfft(spectrum)[HOP_SAMPLES:], dtype=np.float32)
@@ -185,11 +200,10 @@ class KalmanCanceller:
         gain *= np.float32(-0.5)
         gain += np.float32(1.0)
         shrink = np.maximum(gain, np.float32(0.05), out=gain)
-        keep2 = KEEP**2
         path_power = self.path.real**2 + self.path.imag**2
-        path_power *= np.float32(1.0 - keep2)
+        path_power *= np.float32(1.0 - self._keep2)
         self._variance *= shrink
-        self._variance *= np.float32(keep2)
+        self._variance *= np.float32(self._keep2)
         self._variance += path_power
         self._variance += np.float32(1e-12)
 

@@ -20,7 +20,7 @@ int32_t kws_microphone_choice_dead(const kws_microphone_choice *choice, int32_t 
     return choice->still[microphone] >= DEAD_BLOCKS;
 }
 
-static int32_t is_good(const kws_microphone_choice *choice, int32_t microphone) {
+int32_t kws_microphone_choice_good(const kws_microphone_choice *choice, int32_t microphone) {
     return !kws_microphone_choice_dead(choice, microphone) &&
            choice->clipped[microphone] < CLIPPED_SHARE;
 }
@@ -40,13 +40,13 @@ int32_t kws_microphone_choice_update(kws_microphone_choice *choice, const float 
         choice->clipped[m] +=
             CLIP_SMOOTHING * ((float)clipped / (float)samples - choice->clipped[m]);
     }
-    const int32_t first = is_good(choice, 0);
+    const int32_t first = kws_microphone_choice_good(choice, 0);
     choice->good_blocks = first ? choice->good_blocks + (choice->good_blocks < COUNT_LIMIT) : 0;
     if (choice->microphones == 1 || choice->good_blocks >= RETURN_BLOCKS) {
         choice->used = 0;
-    } else if (!first && is_good(choice, 1)) {
+    } else if (!first && kws_microphone_choice_good(choice, 1)) {
         choice->used = 1;
-    } else if (choice->used == 1 && !is_good(choice, 1)) {
+    } else if (choice->used == 1 && !kws_microphone_choice_good(choice, 1)) {
         choice->used = 0;
     }
     return choice->used;

@@ -18,6 +18,8 @@ typedef struct {
 void kws_microphone_choice_init(kws_microphone_choice *choice, int32_t microphones);
 /* Whether a microphone gives nothing. */
 int32_t kws_microphone_choice_dead(const kws_microphone_choice *choice, int32_t microphone);
+/* Whether a microphone is neither dead nor clipping. */
+int32_t kws_microphone_choice_good(const kws_microphone_choice *choice, int32_t microphone);
 /* Take raw blocks, gives the microphone to use. */
 int32_t kws_microphone_choice_update(kws_microphone_choice *choice, const float *const *mics,
                                      int32_t samples);

@@ -38,6 +38,9 @@ class MicrophoneChoice:
         self._still = np.zeros(self._microphones, np.int64)
         self._clipped = np.zeros(self._microphones)
         self._good_blocks = RETURN_BLOCKS
+        self.good = (True,) * self._microphones
+        """Whether each microphone is neither dead nor clipping."""
+
         self.used = 0
 
     @property
@@ -52,6 +55,7 @@ class MicrophoneChoice:
         clipped = (np.abs(mics) >= CLIP_LEVEL).mean(axis=1)
         self._clipped += CLIP_SMOOTHING * (clipped - self._clipped)
         good = (self._still < DEAD_BLOCKS) & (self._clipped < CLIPPED_SHARE)
+        self.good = tuple(bool(fit) for fit in good)
         self._good_blocks = self._good_blocks + 1 if good[0] else 0
         if self._microphones == 1 or self._good_blocks >= RETURN_BLOCKS:
             self.used = 0

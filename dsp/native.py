@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 LIBRARY_NAME = "libkwsdsp.so"
-ABI = 1
+ABI = 2
 ALIGNMENT_BYTES = 64
 MOST_MICROPHONES = 2
 
@@ -32,6 +32,7 @@ class NativeConfig(ctypes.Structure):
             "companions",
             "tail_ms",
             "delay_search_ms",
+            "combine",
             "suppress_echo",
             "noise_reduction",
             "voice_branch",

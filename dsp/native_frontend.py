@@ -9,6 +9,7 @@ import numpy as np
 from kwsd.block import Block
 from kwsd.dsp.features import BANDS
 from kwsd.dsp.frontend import FrontEndConfig, FrontEndFrame, join_channels
+from kwsd.dsp.interference import DELAY_SAMPLES
 from kwsd.dsp.kalman import HOP_SAMPLES
 from kwsd.dsp.metrics import FrontEndMetrics
 from kwsd.dsp.native import (
@@ -68,6 +69,7 @@ class NativeFrontEnd:
             companions=companions,
             tail_ms=config.tail_ms,
             delay_search_ms=config.delay_search_ms,
+            combine=config.combine,
             suppress_echo=config.suppress_echo,
             noise_reduction=config.noise_reduction,
             voice_branch=config.voice_branch,
@@ -85,6 +87,10 @@ class NativeFrontEnd:
         address = self._memory.ctypes.data
         self._state = address + -address % ALIGNMENT_BYTES
         self._library.kws_frontend_init(self._state, native)
+        combines = config.combine and microphones == 2
+        self.detector_delay_samples = DELAY_SAMPLES if combines else 0
+        """Lag of the detector branch behind the input."""
+
         self._output = NativeOutput()
         self._room_samples = 0
         self._next_sample = 0

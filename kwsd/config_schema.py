@@ -107,6 +107,9 @@ class FrontEndSettings:
     delay_search_ms: int = _key(
         500, "int", "largest bulk delay of the echo; 0: no search", low=0, high=500
     )
+    combine: bool = _key(
+        True, "bool", "two microphones: cancel what the second predicts of the first"
+    )
     suppress_echo: bool = _key(True, "bool", "residual-echo suppression in the voice branch")
     noise_reduction: bool = _key(True, "bool", "noise reduction in the voice branch")
     voice_branch: bool = _key(True, "bool", "compute the voice branch at all")

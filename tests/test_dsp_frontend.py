@@ -135,7 +135,7 @@ def test_detector_is_the_dc_blocked_microphone_without_playback(reference):
 
 
 def test_switched_off_pieces_do_nothing():
-    config = FrontEndConfig(dc_block=False, aec=False, voice_branch=False)
+    config = FrontEndConfig(dc_block=False, aec=False, combine=False, voice_branch=False)
     frames = run(FrontEnd(config, 2, True), MICS, REFERENCE)
     assert np.array_equal(branch(frames), MICS[0])
     assert np.array_equal(branch(frames, "voice"), MICS[0])
@@ -215,7 +215,7 @@ def test_reset_is_a_new_object():
 def test_second_microphone_replaces_a_dead_first_one():
     mics, reference = scene(1.5, 60)
     mics[0] = 0.0
-    frames = run(FrontEnd(FrontEndConfig(aec=False), 2, True), mics, reference)
+    frames = run(FrontEnd(FrontEndConfig(aec=False, combine=False), 2, True), mics, reference)
     late = slice(RATE_HZ // 2, None)
     assert np.allclose(branch(frames)[late], blocked(mics[1])[late], atol=1e-6)
     assert frames[-1].metrics.microphone == 1

@@ -122,8 +122,12 @@ def main() -> int:
     parser.add_argument("--models", nargs="*", default=["computer", "jarvis"])
     parser.add_argument("--only", help="front ends whose name contains this")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="times 12 sessions, each time in other rooms"
+    )
     parser.add_argument("--quick", action="store_true", help="two sessions, one level")
     options = parser.parse_args()
+    seeds = [options.seed + 100 * turn for turn in range(options.repeats)]
     done = set()
     if options.out.exists():
         with options.out.open(newline="") as stream:
@@ -141,8 +145,12 @@ def main() -> int:
             table.writeheader()
         for judge_name, judge, material in judges_of(options):
             sets = (
-                ("playback", wake_scenes(material, options.seed), SERS_DB),
-                ("point noise", noise_scenes(material, options.seed), NOISE_SNRS_DB),
+                ("playback", [s for seed in seeds for s in wake_scenes(material, seed)], SERS_DB),
+                (
+                    "point noise",
+                    [s for seed in seeds for s in noise_scenes(material, seed)],
+                    NOISE_SNRS_DB,
+                ),
             )
             for set_name, scenes, levels in sets:
                 scenes = scenes[:2] if options.quick else scenes

@@ -1,0 +1,121 @@
+"""Interference canceller: steady sound goes, a talker who begins stays, and the twins agree."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kwsd.block import Block
+from kwsd.dsp.frontend import FrontEnd, FrontEndConfig
+from kwsd.dsp.interference import DELAY_SAMPLES, InterferenceCanceller
+from kwsd.dsp.kalman import HOP_SAMPLES
+from kwsd.dsp.native import NativeMissing, load_library
+from kwsd.dsp.native_frontend import NativeFrontEnd
+
+RATE_HZ = 16_000
+
+
+def heard(source: np.ndarray, seed: int) -> np.ndarray:
+    """A source in a decaying random room at two microphones, float32 [2, n]."""
+    rng = np.random.default_rng(seed)
+    rooms = rng.standard_normal((2, 800)) * 10 ** (-3 * np.arange(800) / 1200)
+    rooms[:, 0] = 3.0
+    wet = [np.convolve(source, room / np.sqrt((room**2).sum()))[: len(source)] for room in rooms]
+    return np.stack(wet).astype(np.float32)
+
+
+def noise_and_word() -> tuple[np.ndarray, np.ndarray]:
+    """10 s of point noise, and half a second of a talker at 9 s, equally loud."""
+    rng = np.random.default_rng(3)
+    noise = heard(0.05 * rng.standard_normal(10 * RATE_HZ), 1)
+    talker = np.zeros(10 * RATE_HZ)
+    talker[9 * RATE_HZ : 9 * RATE_HZ + 8000] = 0.05 * rng.standard_normal(8000)
+    return noise, heard(talker, 2)
+
+
+def run(mics: np.ndarray, usable: bool = True) -> np.ndarray:
+    stage = InterferenceCanceller()
+    blocks = range(0, mics.shape[1] // HOP_SAMPLES * HOP_SAMPLES, HOP_SAMPLES)
+    return np.concatenate(
+        [stage.process(*mics[:, start : start + HOP_SAMPLES], usable) for start in blocks]
+    )
+
+
+def db(signal: np.ndarray) -> float:
+    return float(10 * np.log10(np.mean(signal.astype(np.float64) ** 2)))
+
+
+def test_a_steady_point_noise_is_cancelled_and_a_word_stays() -> None:
+    noise, word = noise_and_word()
+    before = slice(8 * RATE_HZ, 9 * RATE_HZ)
+    assert db(noise[0, before]) - db(run(noise)[before]) > 8.0
+    during = slice(9 * RATE_HZ + 1000, 9 * RATE_HZ + 7000)
+    both = run(noise + word)
+    alone = run(noise)
+    # What the talker adds is about as loud as the talker at the microphone.
+    assert abs(db((both - alone)[during]) - db(word[0, during])) < 6.0
+
+
+def test_in_quiet_a_talker_passes_unchanged() -> None:
+    _, word = noise_and_word()
+    rng = np.random.default_rng(4)
+    mics = word + (1e-4 * rng.standard_normal(word.shape)).astype(np.float32)
+    out = run(mics)
+    late = np.pad(mics[0], (DELAY_SAMPLES, 0))[: len(out)]
+    during = slice(9 * RATE_HZ, 9 * RATE_HZ + 8000)
+    assert db((out - late)[during]) < db(late[during]) - 15.0
+
+
+@pytest.mark.parametrize(("gain", "lag"), [(1.0, 0), (0.7, 0), (1.0, 3)])
+def test_one_signal_on_two_channels_is_passed_on(gain: float, lag: int) -> None:
+    noise, word = noise_and_word()
+    mono = 0.1 * noise[0] + word[0]
+    mics = np.stack([mono, gain * np.pad(mono, (lag, 0))[: len(mono)]]).astype(np.float32)
+    out = run(mics)
+    late = np.pad(mono, (DELAY_SAMPLES, 0))[: len(out)]
+    np.testing.assert_array_equal(out[8 * RATE_HZ :], late[8 * RATE_HZ :])
+
+
+def test_without_the_second_the_first_is_only_late() -> None:
+    noise, _ = noise_and_word()
+    out = run(noise[:, : 2 * RATE_HZ], usable=False)
+    np.testing.assert_array_equal(out, np.pad(noise[0], (DELAY_SAMPLES, 0))[: len(out)])
+
+
+def test_after_a_gap_the_room_is_known_and_the_past_is_not() -> None:
+    noise, _ = noise_and_word()
+    stage = InterferenceCanceller()
+    for start in range(0, 8 * RATE_HZ, HOP_SAMPLES):
+        stage.process(*noise[:, start : start + HOP_SAMPLES], True)
+    stage.restart()
+    first = stage.process(*noise[:, :HOP_SAMPLES], True)
+    assert len(first) == HOP_SAMPLES
+    parts = [
+        stage.process(*noise[:, start : start + HOP_SAMPLES], True)
+        for start in range(HOP_SAMPLES, RATE_HZ, HOP_SAMPLES)
+    ]
+    assert db(noise[0, :RATE_HZ]) - db(np.concatenate(parts)) > 6.0
+
+
+def _native() -> bool:
+    try:
+        load_library()
+    except NativeMissing:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not _native(), reason="the native core is not built")
+def test_twins_agree() -> None:
+    noise, word = noise_and_word()
+    mics = noise + word
+    mics[1, 3 * RATE_HZ : 4 * RATE_HZ] = 0.0
+    config = FrontEndConfig(aec=False, voice_branch=False)
+    outs = []
+    for stage in (FrontEnd(config, 2, False), NativeFrontEnd(config, 2, False)):
+        frames = [
+            stage.process(Block(start, mics[:, start : start + 480], None))
+            for start in range(0, mics.shape[1], 480)
+        ]
+        outs.append(np.concatenate([frame.detector for frame in frames]))
+    assert db(outs[1] - outs[0] + 1e-12) < db(outs[0]) - 90.0
