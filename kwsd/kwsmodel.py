@@ -23,6 +23,7 @@ class _Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     """Parser of all subcommands."""
     # Imported here so that `kwsd` itself never pulls them in.
+    import kwsd.bench.command as bench_command
     import kwsd.compile.check_command as check_command
     import kwsd.compile.command as compile_command
     import kwsd.evaluate.command as evaluate_command
@@ -38,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate_command.add_parser(subparsers)
     check_command.add_parser(subparsers)
     compile_command.add_parser(subparsers)
+    bench_command.add_parser(subparsers)
     return parser
 
 

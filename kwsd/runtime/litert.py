@@ -15,7 +15,7 @@ from kwsd.runtime.base import Probe, Tensors
 MODULES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
 
 
-def _interpreter_module() -> Any:
+def interpreter_module() -> Any:
     """The first interpreter that imports."""
     reasons = []
     for name in MODULES:
@@ -37,7 +37,7 @@ class LiteRtRuntime:
     def probe(self) -> Probe:
         """Import the interpreter."""
         try:
-            return Probe(True, str(_interpreter_module().__name__.split(".")[0]))
+            return Probe(True, str(interpreter_module().__name__.split(".")[0]))
         except RuntimeUnavailable as error:
             return Probe(False, str(error))
 
@@ -92,6 +92,8 @@ class LiteRtSession:
         The network file.
     where : str
         Its name, for messages.
+    delegates : bool
+        Allow the interpreter's own delegate: faster, and may round differently by a unit.
 
     Raises
     ------
@@ -101,10 +103,14 @@ class LiteRtSession:
         There is no interpreter.
     """
 
-    def __init__(self, content: bytes, where: str) -> None:
-        module = _interpreter_module()
+    def __init__(self, content: bytes, where: str, *, delegates: bool = True) -> None:
+        module = interpreter_module()
+        options: dict[str, Any] = {}
+        if not delegates:
+            plain = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            options["experimental_op_resolver_type"] = plain
         try:
-            interpreter = module.Interpreter(model_content=content, num_threads=1)
+            interpreter = module.Interpreter(model_content=content, num_threads=1, **options)
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             first = (str(error).strip() or type(error).__name__).splitlines()[0]

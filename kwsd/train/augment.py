@@ -21,8 +21,8 @@ WARM_FRAMES = 100
 """Frames before a window, for the level follower of the features only."""
 
 WINDOW_FRAMES = 240
-LABEL_DELAY_STEPS = 3
-"""The label begins 60 ms behind the end of the word ..."""
+LABEL_DELAY_STEPS = 1
+"""The label begins 20 ms behind the end of the word ..."""
 
 LABEL_STEPS = 9
 """... and lasts 180 ms."""

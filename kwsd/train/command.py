@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from kwsd.errors import ConfigError, RuntimeUnavailable, UsageError
-from kwsd.train.recordings import Recording, indexed, plain_folder
+from kwsd.train.phrase import plain_name
+from kwsd.train.recordings import Recording, indexed, plain_folder, same_word
 
 DEFAULT_STEPS = 3000
 DEFAULT_RENDERINGS = {"positive": 900, "near": 300, "other": 60}
@@ -67,6 +68,13 @@ def add_parser(subparsers: Any) -> None:
         help="synthetic positives; near phrases and other speech in proportion",
     )
     parser.add_argument(
+        "--other-phrase",
+        action="append",
+        default=[],
+        metavar="PHRASE",
+        help="render this phrase as well and take everything of it as negatives; repeatable",
+    )
+    parser.add_argument(
         "--no-synthesis", action="store_true", help="train on recordings alone, without voices"
     )
     parser.add_argument(
@@ -79,14 +87,6 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--rooms", type=int, default=100, help="simulated rooms")
     parser.add_argument("--workers", type=int, default=2, help="processes for speech and judging")
     parser.set_defaults(run=run)
-
-
-def model_name(phrase: str) -> str:
-    """Name of the package for a phrase: lower case, words joined by underscores."""
-    name = "_".join("".join(c if c.isalnum() else " " for c in phrase.lower()).split())
-    if not name or not name.isascii():
-        raise UsageError(f"phrase {phrase!r} gives no plain name: set one with --name")
-    return name
 
 
 def _gather(args: argparse.Namespace, split: str) -> list[Recording]:
@@ -116,8 +116,10 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--renderings {args.renderings}: 0 or more are allowed")
     if not 0.0 <= args.splices <= 0.9:
         raise ConfigError(f"--splices {args.splices:g}: 0 to 0.9 are allowed")
+    if any(same_word(other, args.phrase) for other in args.other_phrase):
+        raise UsageError(f"--other-phrase {args.phrase!r} is the phrase itself: name other ones")
     share = 0.0 if args.no_synthesis else args.renderings / DEFAULT_RENDERINGS["positive"]
-    name = args.name or model_name(args.phrase)
+    name = args.name or plain_name(args.phrase)
     started = time.monotonic()
 
     def report(line: str) -> None:
@@ -137,6 +139,8 @@ def run(args: argparse.Namespace) -> int:
             workers=args.workers,
             command=_command(args),
             rooms=args.rooms,
+            other_phrases=tuple(args.other_phrase),
+            other_renderings=DEFAULT_RENDERINGS if args.other_phrase else {},
         ),
         report,
     )
@@ -154,6 +158,8 @@ def _command(args: argparse.Namespace) -> str:
     words += ["--renderings", "0" if args.no_synthesis else str(args.renderings)]
     if args.splices:
         words += ["--splices", f"{args.splices:g}"]
+    for other in args.other_phrase:
+        words += ["--other-phrase", other]
     for option in ("data", "positives", "negatives", "dev_positives", "dev_negatives"):
         for folder in getattr(args, option):
             words += [f"--{option.replace('_', '-')}", folder.resolve().name]

@@ -20,6 +20,7 @@ from kwsd.train.layers import STRIDE
 from kwsd.train.listen import LogPower
 from kwsd.train.network import Network, Shape
 from kwsd.train.pools import Pools
+from kwsd.train.rehearsal import Rehearsal, mean_miss_rate
 
 FloatArray = NDArray[np.float32]
 
@@ -27,6 +28,9 @@ MINING_POINTS = (0.25, 0.45, 0.65, 0.85)
 MINED_PER_KIND = 400
 MINED_APART_STEPS = 100
 SMOOTHING_STEPS = 4
+CHOICE_POINTS = (0.6, 0.7, 0.8, 0.9, 1.0)
+"""Shares of the training after which the averaged weights are a candidate."""
+
 POSITIVE_WEIGHT = 4.0
 CHECKPOINT_STEPS = 250
 
@@ -140,6 +144,7 @@ def fit(
     checkpoint: Path,
     report: Callable[[str], None],
     shape: Shape | None = None,
+    cost: Callable[[Network], float] | None = None,
 ) -> Network:
     """Train a network; goes on from `checkpoint` if that belongs to the same configuration.
 
@@ -155,11 +160,14 @@ def fit(
         Gets one line now and then.
     shape : Shape, optional
         Size of the network.
+    cost : callable, optional
+        What is to be small on development recordings; asked at `CHOICE_POINTS` of the training.
 
     Returns
     -------
     Network
-        With averaged weights, in evaluation mode.
+        With averaged weights, in evaluation mode: the cheapest of those asked for, of equal ones
+        the last; without `cost` the last.
     """
     torch.set_num_threads(1)
     torch.manual_seed(config.seed)
@@ -172,13 +180,16 @@ def fit(
     )
     rng = np.random.default_rng([config.seed, 2])
     windows = Windows(pools, rng, config.splice_share)
-    first = 0
+    first, lowest = 0, float("inf")
+    chosen = copy.deepcopy(mean)
     identity = repr((config, shape))
     if checkpoint.is_file():
         stored = torch.load(checkpoint, weights_only=True)
         if stored["identity"] == identity:
             network.load_state_dict(stored["network"])
             mean.load_state_dict(stored["mean"])
+            chosen.load_state_dict(stored["chosen"])
+            lowest = float(stored["lowest"])
             optimizer.load_state_dict(stored["optimizer"])
             schedule.load_state_dict(stored["schedule"])
             windows.hard = [(str(kind), int(frame)) for kind, frame in stored["hard"]]
@@ -186,6 +197,7 @@ def fit(
             first = int(stored["step"])
             report(f"going on from step {first}")
     mining = {int(config.steps * share) for share in MINING_POINTS}
+    choices = {int(config.steps * share) for share in CHOICE_POINTS}
     for step in range(first, config.steps):
         if step in mining:
             windows.hard = _mine(network, pools)
@@ -200,6 +212,12 @@ def fit(
         _average_into(mean, network, min(config.average_decay, (step + 1) / (step + 10)))
         if (step + 1) % 100 == 0:
             report(f"step {step + 1} of {config.steps}: loss {loss.item():.4f}")
+        if step + 1 in choices and cost is not None:
+            now = cost(mean.eval())
+            report(f"step {step + 1}: cost {now:.4f} on development recordings")
+            if now <= lowest:
+                lowest = now
+                chosen.load_state_dict(mean.state_dict())
         if (step + 1) % CHECKPOINT_STEPS == 0:
             _store(
                 checkpoint,
@@ -208,13 +226,25 @@ def fit(
                     "step": step + 1,
                     "network": network.state_dict(),
                     "mean": mean.state_dict(),
+                    "chosen": chosen.state_dict(),
+                    "lowest": lowest,
                     "optimizer": optimizer.state_dict(),
                     "schedule": schedule.state_dict(),
                     "hard": windows.hard,
                     "rng": rng.bit_generator.state,
                 },
             )
-    return mean.eval()
+    return (mean if cost is None else chosen).eval()
+
+
+def development_cost(network: Network, rehearsal: Rehearsal) -> float:
+    """Mean miss rate at the false-accept rates that count, on development recordings."""
+    return mean_miss_rate(
+        rehearsal.curve(
+            lambda frames: smooth(score_stream(network, frames)),
+            lambda scores: [height for height, _ in peaks(scores)],
+        )
+    )
 
 
 def _store(checkpoint: Path, state: dict[str, Any]) -> None:

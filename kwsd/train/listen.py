@@ -10,8 +10,9 @@ import soxr
 from numpy.typing import NDArray
 
 from kwsd.block import SAMPLE_RATE_HZ, Block
+from kwsd.dsp.backend import open_front_end
 from kwsd.dsp.features import FRAME_SAMPLES, HOP_SAMPLES, mel_power
-from kwsd.dsp.frontend import FrontEnd, FrontEndConfig
+from kwsd.dsp.frontend import FrontEndConfig
 from kwsd.errors import AudioError
 
 FloatArray = NDArray[np.float32]
@@ -52,7 +53,7 @@ def read_audio(path: Path) -> FloatArray:
 def detector_branch(mic: FloatArray, reference: FloatArray | None = None) -> FloatArray:
     """What the model hears of one microphone, with the loudspeaker cancelled if it is given."""
     config = FrontEndConfig(voice_branch=False)
-    front_end = FrontEnd(config, microphones=1, has_reference=reference is not None)
+    front_end = open_front_end(config, 1, reference is not None, reference_features=False)
     first = front_end.process(Block(0, mic[None], reference))
     return np.concatenate([first.detector, front_end.flush().detector])
 

@@ -73,6 +73,20 @@ def phones(phonemes: str) -> str:
     return "".join(symbol for symbol in phonemes if symbol in VOWELS or symbol in CONSONANTS)
 
 
+def plain_name(phrase: str) -> str:
+    """Name of a phrase's package and folders: lower case, words joined by underscores.
+
+    Raises
+    ------
+    UsageError
+        Nothing of it can be part of a name.
+    """
+    name = "_".join("".join(c if c.isalnum() else " " for c in phrase.lower()).split())
+    if not name or not name.isascii():
+        raise UsageError(f"phrase {phrase!r} gives no plain name: set one with --name")
+    return name
+
+
 def lint(phrase: str, phonemes: str) -> None:
     """Refuse a phrase that cannot make a usable wake word.
 

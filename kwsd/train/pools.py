@@ -24,6 +24,7 @@ from kwsd.dsp.features import BANDS, HOP_SAMPLES
 from kwsd.errors import AudioError
 from kwsd.train.corpus import load_manifest
 from kwsd.train.listen import LogPower, hear, log_power, read_audio, speech_span
+from kwsd.train.phrase import phones
 from kwsd.train.recordings import Recording
 from kwsd.train.residue import echo_residue
 from kwsd.train.rooms import Room, simulate_rooms
@@ -42,7 +43,10 @@ RESAMPLE_RANGE = (0.87, 1.15)
 """Resampling moves pitch, formants and tempo together."""
 
 NEGATIVE_KINDS = ("speech", "synthetic", "noise", "residue")
-RESIDUE_SECONDS = 900.0
+RESIDUE_SECONDS = 1800.0
+RESIDUE_REPEATS = 3
+PLAYED_SAMPLES = {"noise": 2 * SAMPLE_RATE_HZ, "speech": 6 * SAMPLE_RATE_HZ}
+"""Recordings longer than this are also played by the loudspeaker, for the echo residue."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,9 @@ def prepare(
     report: Callable[[str], None],
     rooms_wanted: int = ROOMS,
     residue_seconds: float = RESIDUE_SECONDS,
+    phrase_phones: str = "",
+    other_corpora: Sequence[Path] = (),
+    other_counts: dict[str, int] | None = None,
 ) -> Pools:
     """Make the pools.
 
@@ -143,6 +150,12 @@ def prepare(
         Simulated rooms.
     residue_seconds : float
         Length of the echo-residue pool.
+    phrase_phones : str
+        Pronunciation of the phrase: a rendering that contains it is no negative.
+    other_corpora : sequence of Path
+        Corpora of other phrases: all of their renderings are negatives.
+    other_counts : dict, optional
+        How many items of each kind to take from each of them.
 
     Raises
     ------
@@ -162,9 +175,16 @@ def prepare(
         if item.kind == "positive":
             clips.append((pcm, len(pcm), False))
             continue
+        if contains(item.phonemes, phrase_phones):
+            continue
         for copy in range(NEAR_COPIES):
             wet = 0.0 if copy == 0 else WET_SHARE
             streams["synthetic"].append(hear(vary(pcm, 0, rooms, wet, rng)[0]))
+    for folder in other_corpora:
+        for item in load_manifest(folder, other_counts or counts):
+            if item.split == "train" and not contains(item.phonemes, phrase_phones):
+                pcm = read_audio(folder / item.path)
+                streams["synthetic"].append(hear(vary(pcm, 0, rooms, WET_SHARE, rng)[0]))
     report(f"synthetic: {len(clips)} positives, {len(streams['synthetic'])} other")
     positives = [item for item in recordings if item.role == "positive"]
     clips += [(*_real_word(pcm), True) for _, pcm in _skipping(positives)]
@@ -180,12 +200,15 @@ def prepare(
         streams[recording.role].append(hear(pcm))
         if recording.role == "speech":
             streams["speech"].append(hear(vary(pcm, 0, rooms, 0.8, rng)[0]))
-        elif len(pcm) > 2 * SAMPLE_RATE_HZ:
+        if len(pcm) > PLAYED_SAMPLES[recording.role]:
             music.append(pcm)
     streams["noise"] += [log_power(pcm) for pcm in stationary_noises(rng)]
     report("recordings: " + _hours(streams))
     if music:
-        streams["residue"] = list(echo_residue(music, rooms, residue_seconds, rng))
+        # More would only repeat the same sounds.
+        longest_s = RESIDUE_REPEATS * sum(map(len, music)) / SAMPLE_RATE_HZ
+        length_s = min(residue_seconds, longest_s)
+        streams["residue"] = list(echo_residue(music, rooms, length_s, rng))
     report("with residue: " + _hours(streams))
     negatives = {}
     for kind, parts in streams.items():
@@ -193,6 +216,11 @@ def prepare(
         joined = [parts[int(i)] for i in order] or [np.full((0, BANDS), -18, np.float16)]
         negatives[kind] = np.concatenate(joined)
     return Pools(words, negatives)
+
+
+def contains(phonemes: str, phrase_phones: str) -> bool:
+    """Whether a rendering says the phrase, stress and pauses not regarded."""
+    return bool(phrase_phones) and phrase_phones in phones(phonemes)
 
 
 def _hours(streams: dict[str, list[LogPower]]) -> str:
@@ -203,7 +231,7 @@ def _hours(streams: dict[str, list[LogPower]]) -> str:
 
 
 def stationary_noises(
-    rng: np.random.Generator, count: int = 24, seconds: float = 20.0
+    rng: np.random.Generator, count: int = 90, seconds: float = 10.0
 ) -> list[FloatArray]:
     """White to brown noise, some of it band-limited, some with the hum and whirr of a fan."""
     samples = int(seconds * SAMPLE_RATE_HZ)

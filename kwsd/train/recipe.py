@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,25 @@ from kwsd.model.write import DataSource, PackageContent, write_package
 from kwsd.train.augment import Windows
 from kwsd.train.card import CardFacts, write_card
 from kwsd.train.corpus import build_corpus, load_manifest
-from kwsd.train.fit import SMOOTHING_STEPS, FitConfig, fit
+from kwsd.train.fit import SMOOTHING_STEPS, FitConfig, development_cost, fit
 from kwsd.train.kokoro import Kokoro
 from kwsd.train.layers import FloatNet
 from kwsd.train.network import to_float_net
 from kwsd.train.operating_points import RATES_PER_HOUR, choose_points, sensitivities
-from kwsd.train.phrase import lint
-from kwsd.train.pools import MIN_POSITIVES, ROOMS, Pools, load, prepare, recipe_key, save
+from kwsd.train.phrase import lint, phones, plain_name
+from kwsd.train.pools import (
+    MIN_POSITIVES,
+    RESIDUE_SECONDS,
+    ROOMS,
+    Pools,
+    load,
+    prepare,
+    recipe_key,
+    save,
+)
 from kwsd.train.quantise import calibrate
 from kwsd.train.recordings import Recording, amounts
+from kwsd.train.rehearsal import rehearse
 from kwsd.train.tflite_writer import write_tflite
 from kwsd.train.vectors import record
 
@@ -68,7 +79,12 @@ class Plan:
     workers: int
     command: str
     rooms: int = ROOMS
-    residue_seconds: float = 900.0
+    residue_seconds: float = RESIDUE_SECONDS
+    other_phrases: tuple[str, ...] = ()
+    """Phrases whose corpora are rendered too, as negatives."""
+
+    other_renderings: dict[str, int] = field(default_factory=dict)
+    """Items of each kind for every one of them."""
 
     @property
     def synthesises(self) -> bool:
@@ -76,48 +92,73 @@ class Plan:
         return any(self.renderings.values())
 
 
-def make_corpus(plan: Plan, report: Report) -> Path | None:
+@dataclass(frozen=True)
+class Corpora:
+    """Synthetic speech of a plan."""
+
+    folder: Path
+    """The phrase itself."""
+
+    others: tuple[Path, ...]
+    """Other phrases."""
+
+    phones: str
+    """Pronunciation of the phrase."""
+
+
+def make_corpora(plan: Plan, report: Report) -> Corpora | None:
     """Render what is missing."""
     if not plan.synthesises:
         return None
     cache = plan.work / "kokoro"
-    folder = plan.work / plan.name / "corpus"
     voice = Kokoro(cache)
-    lint(plan.phrase, voice.phonemes(plan.phrase))
+    pronunciation = voice.phonemes(plan.phrase)
+    lint(plan.phrase, pronunciation)
     del voice
-    made = build_corpus(plan.phrase, folder, cache, plan.seed, plan.renderings, plan.workers)
-    done = 0
-    for done, _ in enumerate(made, 1):
-        if done % 50 == 0:
-            report(f"rendered {done}")
-    report(f"corpus: {folder}, {done} new renderings")
-    return folder
+    wanted = [(plan.name, plan.phrase, plan.renderings)]
+    wanted += [(plain_name(p), p, plan.other_renderings) for p in plan.other_phrases]
+    folders = []
+    for name, phrase, counts in wanted:
+        folder = plan.work / name / "corpus"
+        done = 0
+        for done, _ in enumerate(
+            build_corpus(phrase, folder, cache, plan.seed, counts, plan.workers), 1
+        ):
+            if done % 50 == 0:
+                report(f"rendered {done}")
+        report(f"corpus: {folder}, {done} new renderings")
+        folders.append(folder)
+    return Corpora(folders[0], tuple(folders[1:]), phones(pronunciation))
 
 
-def pools_key(plan: Plan, corpus: Path | None) -> str:
+def pools_key(plan: Plan, corpora: Corpora | None) -> str:
     """Names what the pools of a plan are made from."""
     return recipe_key(
-        [plan.phrase, plan.seed, plan.renderings, plan.rooms, plan.residue_seconds, corpus]
+        [plan.phrase, plan.seed, plan.renderings, plan.rooms, plan.residue_seconds]
+        + [corpora, plan.other_renderings]
         + [recording.path for recording in plan.train]
     )
 
 
-def make_pools(plan: Plan, corpus: Path | None, report: Report) -> Pools:
+def make_pools(plan: Plan, corpora: Corpora | None, report: Report) -> Pools:
     """Pools of this plan, from the cache if they were made before."""
-    key = pools_key(plan, corpus)
+    key = pools_key(plan, corpora)
     cached = plan.work / plan.name / f"pools-{key}.npz"
     if cached.is_file():
         report(f"pools: {cached}")
         return load(cached)
     cached.parent.mkdir(parents=True, exist_ok=True)
     pools = prepare(
-        corpus,
+        corpora.folder if corpora else None,
         plan.renderings,
         plan.train,
         plan.seed,
         report,
         rooms_wanted=plan.rooms,
         residue_seconds=plan.residue_seconds,
+        phrase_phones=corpora.phones if corpora else "",
+        other_corpora=corpora.others if corpora else (),
+        other_counts=plan.other_renderings,
     )
     save(pools, cached)
     return pools
@@ -170,11 +211,18 @@ def train(plan: Plan, report: Report) -> ModelPackage:
             f"{positives} recordings and no synthetic speech for {plan.phrase!r}: at least "
             f"{MIN_POSITIVES} are needed; add recordings or leave out --no-synthesis"
         )
-    corpus = make_corpus(plan, report)
-    pools = make_pools(plan, corpus, report)
+    corpora = make_corpora(plan, report)
+    pools = make_pools(plan, corpora, report)
+    selection = _selection(plan, corpora)
+    rehearsal = rehearse(
+        selection.positives, [r for r in plan.develop if r.role != "positive"], plan.work, report
+    )
     # Named after the data: a run on other data must not go on from here.
-    checkpoint = plan.work / plan.name / f"checkpoint-{pools_key(plan, corpus)}.pt"
-    network = fit(pools, plan.fit, checkpoint, report)
+    checkpoint = plan.work / plan.name / f"checkpoint-{pools_key(plan, corpora)}.pt"
+    cost = None
+    if rehearsal is not None:
+        cost = partial(development_cost, rehearsal=rehearsal)
+    network = fit(pools, plan.fit, checkpoint, report, cost=cost)
     net = to_float_net(network)
     blob, signals = quantise(net, pools, plan.seed)
     recorded = record(blob, np.concatenate(signals[:24]), VECTOR_STEPS)
@@ -196,7 +244,6 @@ def train(plan: Plan, report: Report) -> ModelPackage:
         smoothing_steps=SMOOTHING_STEPS,
         tolerance=VECTOR_TOLERANCE,
     )
-    selection = _selection(plan, corpus)
     with tempfile.TemporaryDirectory() as folder:
         draft = write_package(Path(folder) / "draft", content)
         result = judge(draft, selection, workers=plan.workers)
@@ -218,17 +265,18 @@ def _data_rows(plan: Plan) -> tuple[DataSource, ...]:
     rows = amounts(plan.train)
     if plan.synthesises:
         total = sum(plan.renderings.values())
+        total += len(plan.other_phrases) * sum(plan.other_renderings.values())
         rows.append(("Kokoro-82M, synthetic speech", "Apache-2.0", f"{total} renderings"))
     return tuple(DataSource(*row) for row in rows)
 
 
-def _selection(plan: Plan, corpus: Path | None) -> Selection:
+def _selection(plan: Plan, corpora: Corpora | None) -> Selection:
     """Development recordings; without any of the word, the voices held out of training."""
     positives = [Positive(r.path, r.speaker) for r in plan.develop if r.role == "positive"]
-    if len(positives) < JUDGED_POSITIVES and corpus is not None:
+    if len(positives) < JUDGED_POSITIVES and corpora is not None:
         positives += [
-            Positive(corpus / item.path, "+".join(item.voices))
-            for item in load_manifest(corpus, plan.renderings)
+            Positive(corpora.folder / item.path, "+".join(item.voices))
+            for item in load_manifest(corpora.folder, plan.renderings)
             if item.kind == "positive" and item.split == "dev"
         ]
     negatives = tuple(r.path for r in plan.develop if r.role != "positive")

@@ -1,0 +1,157 @@
+"""Rehearsal: development recordings as mel power, so that a float network is judged in seconds.
+
+Staged as the evaluation does it and passed through the detector branch once; negatives are kept
+per collection, so that the next word finds them ready. The figures choose a checkpoint only; what
+a card states comes from the int8 model through the whole chain.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kwsd.block import SAMPLE_RATE_HZ
+from kwsd.errors import AudioError
+from kwsd.evaluate.curve import Curve
+from kwsd.evaluate.recording import Part, parts_of
+from kwsd.evaluate.selection import Positive
+from kwsd.evaluate.stage import stage_reel, stage_utterance, wind_reels
+from kwsd.train.layers import STRIDE
+from kwsd.train.listen import LogPower, hear
+from kwsd.train.pools import recipe_key
+from kwsd.train.recordings import Recording
+
+FloatArray = NDArray[np.float32]
+
+FRAMES_A_SECOND = 100
+RATES_PER_HOUR = (0.1, 0.5, 1.0)
+"""False-accept rates at which misses count, equally, for the choice of a checkpoint."""
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a float network is judged by."""
+
+    words: LogPower
+    """Positives one after the other, float16 [frames, bands]."""
+
+    bounds: NDArray[np.int64]
+    """int64 [positives, 2]: frames from which to which each word may be found."""
+
+    negatives: LogPower
+    """All negatives in one stream, float16 [frames, bands]."""
+
+    hours: float
+    """Their length, pauses not counted."""
+
+    def curve(
+        self,
+        smoothed: Callable[[LogPower], FloatArray],
+        heights: Callable[[FloatArray], list[float]],
+    ) -> Curve:
+        """Misses against false accepts of a network.
+
+        Parameters
+        ----------
+        smoothed : callable
+            From frames to one smoothed score a step.
+        heights : callable
+            From those of the negatives to the heights of separate peaks.
+        """
+        said = smoothed(self.words)
+        best = [float(said[a // STRIDE : b // STRIDE].max()) for a, b in self.bounds]
+        return Curve(best, heights(smoothed(self.negatives)), self.hours)
+
+
+def mean_miss_rate(curve: Curve) -> float:
+    """Misses averaged over `RATES_PER_HOUR`; an unresolvable rate counts as none seen."""
+    points = [curve.at_rate(rate) or curve.at_none_seen() for rate in RATES_PER_HOUR]
+    return float(np.mean([point.miss_rate for point in points]))
+
+
+def rehearse(
+    positives: Sequence[Positive],
+    negatives: Sequence[Recording],
+    folder: Path,
+    report: Callable[[str], None],
+) -> Rehearsal | None:
+    """Prepare the development recordings.
+
+    Parameters
+    ----------
+    positives : sequence of Positive
+        Of the word.
+    negatives : sequence of Recording
+        Anything else.
+    folder : Path
+        Gets one file a collection of negatives.
+    report : callable
+        Gets one line.
+
+    Returns
+    -------
+    Rehearsal or None
+        None where nothing can be used: then the last weights are taken.
+    """
+    words: list[LogPower] = []
+    bounds: list[tuple[int, int]] = []
+    at = 0
+    for number, positive in enumerate(positives):
+        try:
+            part, *_ = parts_of(positive.path)
+            staged = stage_utterance(part, None, np.random.default_rng([number]))
+        except AudioError:
+            continue  # the evaluation lists it
+        frames = hear(staged.pcm)
+        words.append(frames)
+        onset = staged.onset_sample * FRAMES_A_SECOND // SAMPLE_RATE_HZ
+        bounds.append((at + onset, at + len(frames)))
+        at += len(frames)
+    streams: list[LogPower] = []
+    seconds = 0.0
+    collections: dict[str, list[Path]] = {}
+    for recording in negatives:
+        collections.setdefault(recording.set, []).append(recording.path)
+    for paths in collections.values():
+        heard, length_s = _collection(paths, folder)
+        streams += heard
+        seconds += length_s
+    report(f"development: {len(words)} words, {seconds / 3600:.2f} h of negatives")
+    if not words or not streams:
+        return None
+    return Rehearsal(
+        np.concatenate(words), np.array(bounds), np.concatenate(streams), seconds / 3600
+    )
+
+
+def _collection(paths: Sequence[Path], folder: Path) -> tuple[list[LogPower], float]:
+    """Frames and seconds of one collection, from the folder if they were made before."""
+    stored = folder / f"heard-{recipe_key(paths)}.npz"
+    if stored.is_file():
+        with np.load(stored, allow_pickle=False) as arrays:
+            return [arrays["frames"]], float(arrays["seconds"])
+    parts: list[Part] = []
+    for path in paths:
+        try:
+            parts += parts_of(path)
+        except AudioError:
+            continue  # the evaluation lists it
+    heard: list[LogPower] = []
+    seconds = 0.0
+    for number, some in enumerate(wind_reels(parts)):
+        reel = stage_reel(some, None, np.random.default_rng([number]))
+        if reel.parts:
+            heard.append(hear(reel.pcm))
+            seconds += reel.seconds
+    if heard:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Named after the process: two words may be prepared at once.
+        partial = stored.with_suffix(f".{os.getpid()}.npz")
+        np.savez(partial, frames=np.concatenate(heard), seconds=seconds)
+        os.replace(partial, stored)
+    return heard, seconds
