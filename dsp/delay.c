@@ -12,7 +12,7 @@
 #define WINDOW 8192 /* samples at half the rate */
 #define LONGEST_SEARCH_MS (WINDOW / SAMPLES_PER_MS)
 #define UPDATE_BLOCKS 16
-#define MARGIN_SAMPLES 192
+#define MARGIN_SAMPLES KWS_DELAY_MARGIN
 #define USABLE_SAMPLES 1600
 #define FORGETTING 0.8f
 #define CONFIDENT_RATIO 8.0f
@@ -23,11 +23,12 @@
 
 #define HALF_HOP (KWS_HOP / 2)
 #define HALF_BAND_PAST 14
-#define BINS KWS_PADDED(WINDOW / 2 + 1)
+#define BINS KWS_DELAY_BINS
+#define SHIFT_LAGS 8
 
 struct kws_delay_tracker {
     int32_t search; /* largest lag, at half the rate */
-    int32_t blocks;
+    int32_t blocks, estimates;
     int32_t candidate, agreeing;
     int32_t delay_samples, applied_samples;
     int32_t at; /* where the next block goes in mic and reference, which are rings */
@@ -78,6 +79,7 @@ void kws_delay_tracker_reset(kws_delay_tracker *tracker, int32_t applied_samples
     fill(tracker->cross_im, BINS, 0.0f);
     tracker->at = 0;
     tracker->blocks = 0;
+    tracker->estimates = 0;
     tracker->candidate = -1;
     tracker->agreeing = 0;
     tracker->delay_samples = -1;
@@ -111,14 +113,17 @@ static void unroll(const float *restrict stored, int32_t at, int32_t count, floa
 /* Whitened cross-spectrum, added to the running sum. */
 KWS_INLINE void add_cross(kws_delay_tracker *tracker) {
     float *cross_re = KWS_ROW(tracker->cross_re), *cross_im = KWS_ROW(tracker->cross_im);
-    const float *mr = KWS_ROW(tracker->mic_re), *mi = KWS_ROW(tracker->mic_im);
+    float *mr = KWS_ROW(tracker->mic_re), *mi = KWS_ROW(tracker->mic_im);
     const float *er = KWS_ROW(tracker->early_re), *ei = KWS_ROW(tracker->early_im);
     KWS_INDEPENDENT
     for (int32_t k = 0; k < BINS; k++) {
         float re = mr[k] * er[k] + mi[k] * ei[k], im = mi[k] * er[k] - mr[k] * ei[k];
         float scale = 1.0f / (sqrtf(re * re + im * im) + 1e-12f);
-        cross_re[k] = FORGETTING * cross_re[k] + re * scale;
-        cross_im[k] = FORGETTING * cross_im[k] + im * scale;
+        /* The microphone's spectrum makes room for what the drift estimator wants to see. */
+        mr[k] = re * scale;
+        mi[k] = im * scale;
+        cross_re[k] = FORGETTING * cross_re[k] + mr[k];
+        cross_im[k] = FORGETTING * cross_im[k] + mi[k];
     }
 }
 
@@ -155,6 +160,7 @@ KWS_INLINE int32_t estimate(kws_delay_tracker *tracker) {
     unroll(tracker->mic, tracker->at, WINDOW, time);
     kws_fft_forward(tracker->fft, time, tracker->mic_re, tracker->mic_im);
     add_cross(tracker);
+    tracker->estimates++;
     kws_fft_inverse(tracker->fft, tracker->cross_re, tracker->cross_im, time);
 
     float square[KWS_LANES] = {0.0f};
@@ -181,8 +187,58 @@ KWS_CLONES int32_t kws_delay_tracker_push(kws_delay_tracker *tracker, const floa
     halve(tracker->mic_past, mic, tracker->mic + tracker->at);
     halve(tracker->reference_past, reference, tracker->reference + tracker->at);
     tracker->at = (tracker->at + HALF_HOP) % WINDOW;
-    tracker->blocks = (tracker->blocks + 1) % UPDATE_BLOCKS;
-    return tracker->blocks == 0 ? estimate(tracker) : 0;
+    /* Starts again after half a year. */
+    tracker->blocks = (tracker->blocks + 1) & 0x3fffffff;
+    return tracker->blocks % UPDATE_BLOCKS == 0 ? estimate(tracker) : 0;
+}
+
+void kws_delay_tracker_rebase(kws_delay_tracker *tracker, int32_t later_samples,
+                              int32_t applied_samples) {
+    const int32_t delay = tracker->delay_samples;
+    kws_delay_tracker_reset(tracker, applied_samples);
+    if (delay >= 0) tracker->delay_samples = delay + later_samples;
+}
+
+int32_t kws_delay_tracker_blocks(const kws_delay_tracker *tracker) { return tracker->blocks; }
+
+int32_t kws_delay_tracker_estimates(const kws_delay_tracker *tracker) {
+    return tracker->estimates;
+}
+
+void kws_delay_tracker_add_whitened(const kws_delay_tracker *tracker, float *re, float *im) {
+    for (int32_t k = 0; k < BINS; k++) {
+        re[k] += tracker->mic_re[k];
+        im[k] += tracker->mic_im[k];
+    }
+}
+
+/* Correlation of two pictures at a lag that may be negative. */
+static float at_lag(const float *correlation, int32_t lag) {
+    return correlation[(lag + WINDOW) % WINDOW];
+}
+
+float kws_delay_tracker_shift(kws_delay_tracker *tracker, const float *earlier_re,
+                              const float *earlier_im, const float *later_re,
+                              const float *later_im, float *agreement) {
+    float *re = tracker->early_re, *im = tracker->early_im, *time = tracker->time;
+    float earlier_power = 0.0f, later_power = 0.0f;
+    for (int32_t k = 0; k < BINS; k++) {
+        const float ar = earlier_re[k], ai = earlier_im[k], br = later_re[k], bi = later_im[k];
+        re[k] = br * ar + bi * ai;
+        im[k] = bi * ar - br * ai;
+        earlier_power += ar * ar + ai * ai;
+        later_power += br * br + bi * bi;
+    }
+    kws_fft_inverse(tracker->fft, re, im, time);
+    int32_t lag = -SHIFT_LAGS;
+    for (int32_t other = -SHIFT_LAGS + 1; other <= SHIFT_LAGS; other++) {
+        if (at_lag(time, other) > at_lag(time, lag)) lag = other;
+    }
+    const float below = at_lag(time, lag - 1), here = at_lag(time, lag);
+    const float above = at_lag(time, lag + 1), bend = below - 2.0f * here + above;
+    const float fraction = bend < 0.0f ? 0.5f * (below - above) / bend : 0.0f;
+    *agreement = here * (WINDOW / 2) / (sqrtf(earlier_power) * sqrtf(later_power) + 1e-12f);
+    return 2.0f * ((float)lag + fraction);
 }
 
 int32_t kws_delay_tracker_delay(const kws_delay_tracker *tracker) {
@@ -241,6 +297,10 @@ void kws_delay_line_push(kws_delay_line *line, const float *block) {
     line->newest = (line->newest + 1) % line->blocks;
     float *restrict stored = line->store + line->newest * floats;
     for (int32_t k = 0; k < floats; k++) stored[k] = block[k];
+}
+
+void kws_delay_line_unpush(kws_delay_line *line, int32_t blocks) {
+    line->newest = (line->newest + line->blocks - blocks) % line->blocks;
 }
 
 void kws_delay_line_read(const kws_delay_line *line, int32_t delay_samples, int32_t age_blocks,

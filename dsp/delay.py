@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from kwsd.dsp.kalman import HOP_SAMPLES
 
 FloatArray = NDArray[np.float32]
+ComplexArray = NDArray[np.complex64]
 
 SAMPLES_PER_MS = 16
 WINDOW_SAMPLES = 8192
@@ -80,7 +81,7 @@ class DelayTracker:
         self._reference = np.zeros(WINDOW_SAMPLES, np.float32)
         self._past = np.zeros((2, HALF_BAND_PAST), np.float32)
         self._cross = np.zeros(WINDOW_SAMPLES // 2 + 1, np.complex64)
-        self._blocks = 0
+        self.blocks = 0
         self._candidate = -1
         self._agreeing = 0
         self.delay_samples: int | None = None
@@ -89,8 +90,21 @@ class DelayTracker:
         self.applied_samples = applied_samples
         """How much the reference is to be delayed: a multiple of the canceller's block."""
 
+        self.estimates = 0
+        """How many were made: those in silence do not count."""
+
+        self.whitened = np.zeros_like(self._cross)
+        """Whitened cross-spectrum of the last estimate, complex64 [WINDOW_SAMPLES / 2 + 1]."""
+
         self.confidence = 0.0
         """Peak over root mean square of the last correlation; above `CONFIDENT_RATIO` it counts."""
+
+    def rebase(self, later_samples: int, applied_samples: int) -> None:
+        """Start anew on a reference that comes earlier by some samples, so its echo comes later."""
+        delay = self.delay_samples
+        self.reset(applied_samples)
+        if delay is not None:
+            self.delay_samples = delay + later_samples
 
     def push(self, mic: FloatArray, reference: FloatArray) -> bool:
         """Take one block of each, float32 [HOP_SAMPLES]; True if `applied_samples` changed."""
@@ -100,10 +114,15 @@ class DelayTracker:
             store[:-new] = store[new:]
             store[-new:] = halve(past, block)
             past[:] = block[-HALF_BAND_PAST:]
-        self._blocks += 1
-        if self._blocks % UPDATE_BLOCKS:
+        self.blocks += 1
+        if self.blocks % UPDATE_BLOCKS:
             return False
         return self._estimate()
+
+    @property
+    def confident(self) -> bool:
+        """Whether the last estimate stood out."""
+        return self.confidence >= CONFIDENT_RATIO
 
     def _estimate(self) -> bool:
         # Half of the window is zeroed in the reference, so that lags up to it do not wrap round.
@@ -114,6 +133,8 @@ class DelayTracker:
         cross = np.fft.rfft(self._mic) * np.conj(np.fft.rfft(early))
         whitened = (cross / (np.abs(cross) + np.float32(1e-12))).astype(np.complex64)
         self._cross = np.float32(FORGETTING) * self._cross + whitened
+        self.estimates += 1
+        self.whitened = whitened
         correlation = np.abs(np.fft.irfft(self._cross)[: WINDOW_SAMPLES // 2])
         rms = float(np.sqrt(np.mean(correlation**2))) + 1e-12
         searched = correlation[: self._longest_lag + 1]
@@ -163,6 +184,12 @@ class DelayLine:
         self._store[:, :-HOP_SAMPLES] = self._store[:, HOP_SAMPLES:]
         self._store[:, -HOP_SAMPLES:] = block
         return self._block(delay_samples)
+
+    def unpush(self, blocks: int) -> None:
+        """Forget the newest blocks: they will be pushed anew."""
+        taken = blocks * HOP_SAMPLES
+        if taken > 0:
+            self._store[:, taken:] = self._store[:, :-taken].copy()
 
     def history(self, delay_samples: int) -> list[FloatArray]:
         """The blocks before the last one, oldest first, as this delay would have given them."""

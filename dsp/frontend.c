@@ -1,11 +1,13 @@
 #include "frontend.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "block.h"
 #include "companions.h"
 #include "dc_blocker.h"
 #include "delay.h"
+#include "drift.h"
 #include "feature_stream.h"
 #include "interference.h"
 #include "kalman.h"
@@ -34,6 +36,8 @@ struct kws_frontend {
     kws_companions *companions;
     kws_delay_tracker *tracker;
     kws_delay_line *line;
+    kws_drift *drift; /* NULL where it is switched off, like the corrector */
+    kws_corrector *corrector;
     kws_reference *spectra;
     kws_kalman *cancellers[KWS_MOST_MICROPHONES];
     kws_interference *interference;
@@ -43,6 +47,7 @@ struct kws_frontend {
     float *held[MOST_CHANNELS]; /* [KWS_HOP] each */
     int32_t held_count;
     /* Work space of one block, [KWS_HOP] each. */
+    float *read;       /* the reference at the microphones' clock */
     float *played;     /* [channels of the paths][KWS_HOP] */
     float *aligned;    /* [channels of the paths][KWS_HOP] */
     float *residual[KWS_MOST_MICROPHONES];
@@ -86,7 +91,7 @@ size_t kws_frontend_size(const kws_frontend_config *config) {
     size_t bytes = kws_block_bytes(sizeof(kws_frontend));
     bytes += (mics + 1) * kws_block_floats(KWS_HOP);
     bytes += 2 * kws_block_floats((size_t)made.channels * KWS_HOP);
-    bytes += (2 * mics + 3) * kws_block_floats(KWS_HOP);
+    bytes += (2 * mics + 4) * kws_block_floats(KWS_HOP);
     bytes += kws_features_size();
     if (config->reference_features) {
         bytes += kws_features_size();
@@ -102,6 +107,7 @@ size_t kws_frontend_size(const kws_frontend_config *config) {
         bytes += kws_reference_size(made.channels, made.partitions);
         bytes += mics * kws_kalman_size(made.channels, made.partitions);
         bytes += config->companions ? kws_companions_size(KWS_HOP) : 0;
+        bytes += config->drift ? kws_drift_size() + kws_corrector_size() : 0;
     }
     return bytes;
 }
@@ -119,6 +125,12 @@ static void init_canceller(kws_frontend *f, kws_block *block) {
     for (int32_t m = 0; m < config->microphones; m++) {
         f->cancellers[m] = kws_block_take(block, kws_kalman_size(p->channels, p->partitions));
         kws_kalman_init(f->cancellers[m], p->channels, p->partitions);
+    }
+    if (config->drift) {
+        f->drift = kws_block_take(block, kws_drift_size());
+        kws_drift_init(f->drift);
+        f->corrector = kws_block_take(block, kws_corrector_size());
+        kws_corrector_init(f->corrector);
     }
     if (config->companions) {
         f->companions = kws_block_take(block, kws_companions_size(KWS_HOP));
@@ -143,6 +155,7 @@ void kws_frontend_init(void *state, const kws_frontend_config *config) {
         f->residual[m] = kws_block_take_floats(&block, KWS_HOP);
         f->echo[m] = kws_block_take_floats(&block, KWS_HOP);
     }
+    f->read = kws_block_take_floats(&block, KWS_HOP);
     f->silence = kws_block_take_floats(&block, KWS_HOP);
     f->voice = kws_block_take_floats(&block, KWS_HOP);
     f->combined = kws_block_take_floats(&block, KWS_HOP);
@@ -187,6 +200,10 @@ void kws_frontend_gap(kws_frontend *f) {
         kws_reference_reset(f->spectra);
         kws_delay_line_reset(f->line);
         kws_delay_tracker_reset(f->tracker, kws_delay_tracker_applied(f->tracker));
+        if (f->drift != NULL) {
+            kws_drift_restart(f->drift);
+            kws_corrector_restart(f->corrector);
+        }
     }
 }
 
@@ -198,6 +215,10 @@ void kws_frontend_reset(kws_frontend *f) {
     }
     if (f->cancels) {
         kws_delay_tracker_reset(f->tracker, 0);
+        if (f->drift != NULL) {
+            kws_drift_reset(f->drift);
+            kws_corrector_reset(f->corrector);
+        }
         for (int32_t m = 0; m < f->config.microphones; m++) {
             kws_kalman_reset(f->cancellers[m]);
         }
@@ -215,27 +236,81 @@ int32_t kws_frontend_frames(int32_t samples) {
     return 2 + (samples + KWS_HOP) / KWS_FEATURE_HOP;
 }
 
-/* Delay the reference; when the delay changes the echo paths move with it. */
-static void align(kws_frontend *f, const float *mic, const float *reference) {
-    const int32_t before = kws_delay_tracker_applied(f->tracker);
-    const int32_t moved = f->config.delay_search_ms > 0 &&
-                          kws_delay_tracker_push(f->tracker, mic, reference);
-    const int32_t delay = kws_delay_tracker_applied(f->tracker);
+/* The reference and its companions into the delay line. */
+static void line_push(kws_frontend *f, const float *reference) {
     if (f->companions != NULL) {
         kws_companions_process(f->companions, reference, f->played);
     } else {
         memcpy(f->played, reference, KWS_HOP * sizeof(float));
     }
     kws_delay_line_push(f->line, f->played);
+}
+
+static void shift_paths(kws_frontend *f, int32_t partitions) {
+    for (int32_t m = 0; m < f->config.microphones; m++) {
+        kws_kalman_shift(f->cancellers[m], partitions);
+    }
+}
+
+/* Begin to correct a drift, with the delay that the echo path leaves for it. */
+static void engage(kws_frontend *f, int32_t applied) {
+    const int32_t delay = kws_delay_tracker_delay(f->tracker);
+    const int32_t spare = (delay < 0 ? 0 : delay) - applied - KWS_DELAY_MARGIN;
+    kws_corrector_engage(f->corrector, spare > 0 ? spare / KWS_HOP : 0);
+    shift_paths(f, -((int32_t)kws_corrector_delay(f->corrector) / KWS_HOP));
+}
+
+/* The reference at the microphones' clock. Where the corrector's own delay reaches a bound, blocks
+ * are exchanged with the delay line; the sum of both stays, so the cancellers notice nothing. */
+static const float *undo_drift(kws_frontend *f, const float *reference) {
+    kws_corrector *corrector = f->corrector;
+    const int32_t applied = kws_delay_tracker_applied(f->tracker);
+    kws_corrector_push(corrector, reference);
+    const double before = kws_corrector_delay(corrector);
+    int32_t blocks = kws_corrector_give_back(corrector, applied / KWS_HOP,
+                                             kws_drift_ppm(f->drift));
+    kws_delay_line_unpush(f->line, blocks);
+    if (kws_corrector_hands_over(corrector)) {
+        for (int32_t i = 0; i < KWS_EXCHANGED_BLOCKS; i++) {
+            kws_corrector_next(corrector, f->read);
+            line_push(f, f->read);
+        }
+        blocks -= KWS_EXCHANGED_BLOCKS;
+    }
+    if (kws_drift_ppm(f->drift) != 0.0 && before == 0.0) {
+        engage(f, applied);
+    }
+    kws_corrector_process(corrector, kws_drift_ppm(f->drift), f->read);
+    const int32_t jumped = (int32_t)rint(before - kws_corrector_delay(corrector));
+    if (jumped != 0) {
+        kws_delay_tracker_rebase(f->tracker, jumped, applied - blocks * KWS_HOP);
+        kws_drift_restart(f->drift);
+    }
+    return f->read;
+}
+
+/* Undo drift and delay of the reference; when the delay changes the echo paths move with it. */
+static void align(kws_frontend *f, const float *mic, const float *reference) {
+    if (f->drift != NULL) {
+        reference = undo_drift(f, reference);
+    }
+    const int32_t before = kws_delay_tracker_applied(f->tracker);
+    const int32_t estimates = kws_delay_tracker_estimates(f->tracker);
+    const int32_t moved = f->config.delay_search_ms > 0 &&
+                          kws_delay_tracker_push(f->tracker, mic, reference);
+    if (f->drift != NULL && kws_delay_tracker_estimates(f->tracker) != estimates &&
+        !kws_corrector_exhausted(f->corrector)) {
+        kws_drift_observe(f->drift, f->tracker);
+    }
+    const int32_t delay = kws_delay_tracker_applied(f->tracker);
+    line_push(f, reference);
     if (moved) {
         kws_reference_reset(f->spectra);
         for (int32_t age = f->paths.partitions[0] + 1; age >= 1; age--) {
             kws_delay_line_read(f->line, delay, age, f->aligned);
             kws_reference_push(f->spectra, f->aligned);
         }
-        for (int32_t m = 0; m < f->config.microphones; m++) {
-            kws_kalman_shift(f->cancellers[m], (before - delay) / KWS_HOP);
-        }
+        shift_paths(f, (before - delay) / KWS_HOP);
     }
     kws_delay_line_read(f->line, delay, 0, f->aligned);
     kws_reference_push(f->spectra, f->aligned);
@@ -372,6 +447,12 @@ void kws_frontend_snapshot(const kws_frontend *f, kws_frontend_metrics *metrics)
     metrics->noise_floor_dbfs = kws_power_to_db(meter->floor_power);
     metrics->snr_db = kws_power_to_db(meter->residual_power) - metrics->noise_floor_dbfs;
     metrics->delay_samples = f->cancels ? kws_delay_tracker_delay(f->tracker) : -1;
+    if (f->drift != NULL) {
+        metrics->drift_ppm = (float)kws_drift_ppm(f->drift);
+        if (metrics->delay_samples >= 0) {
+            metrics->delay_samples += (int32_t)rint(kws_corrector_delay(f->corrector));
+        }
+    }
     metrics->echo_active = f->config.has_reference && kws_meter_echo_active(meter);
     metrics->microphone = f->choice.used;
     metrics->clipped_samples = meter->clipped_samples;

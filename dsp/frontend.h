@@ -9,7 +9,7 @@
 
 #include "microphone_choice.h"
 
-#define KWS_DSP_ABI 2
+#define KWS_DSP_ABI 3
 
 #if defined(__GNUC__)
 #define KWS_DSP_API __attribute__((visibility("default")))
@@ -28,6 +28,7 @@ typedef struct {
     int32_t companions;
     int32_t tail_ms;
     int32_t delay_search_ms;
+    int32_t drift;
     int32_t combine;
     int32_t suppress_echo;
     int32_t noise_reduction;
@@ -54,6 +55,7 @@ typedef struct {
     float erle_db;
     float noise_floor_dbfs;
     float snr_db;
+    float drift_ppm; /* 0 until one was found */
     int32_t erle_known;
     int32_t delay_samples; /* -1 before it was found */
     int32_t echo_active;

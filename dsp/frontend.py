@@ -18,7 +18,8 @@ from kwsd.block import Block
 from kwsd.dsp.companions import COMPANIONS, Companions
 from kwsd.dsp.companions import PARTITIONS as COMPANION_PARTITIONS
 from kwsd.dsp.dc_blocker import DcBlocker
-from kwsd.dsp.delay import DelayLine, DelayTracker
+from kwsd.dsp.delay import MARGIN_SAMPLES, DelayLine, DelayTracker
+from kwsd.dsp.drift import DriftCorrector, DriftEstimator
 from kwsd.dsp.interference import DELAY_SAMPLES, InterferenceCanceller
 from kwsd.dsp.kalman import HOP_SAMPLES, KalmanCanceller, ReferenceSpectra
 from kwsd.dsp.metrics import FrontEndMetrics, Meter
@@ -50,6 +51,9 @@ class FrontEndConfig:
 
     delay_search_ms: int = 500
     """Largest bulk delay; 0 switches the search off."""
+
+    drift: bool = True
+    """Follow a clock drift between reference and microphones, up to 300 ppm."""
 
     combine: bool = True
     """Two microphones: cancel in the detector branch what the second predicts of the first."""
@@ -160,6 +164,8 @@ class FrontEnd:
             partitions += [min(tail, COMPANION_PARTITIONS)] * COMPANIONS
         self._tracker = DelayTracker(config.delay_search_ms)
         self._line = DelayLine(len(partitions), config.delay_search_ms * 16, tail + 1)
+        self._drift = DriftEstimator()
+        self._corrector = DriftCorrector()
         self._spectra = ReferenceSpectra(partitions)
         self._cancellers = [KalmanCanceller(partitions) for _ in range(microphones)]
         self._echo_found = config.delay_search_ms == 0
@@ -180,6 +186,8 @@ class FrontEnd:
         for canceller in self._cancellers:
             canceller.reset()
         self._tracker.reset()
+        self._drift.reset()
+        self._corrector.reset()
         if self._interference is not None:
             self._interference.reset()
         self._choice.reset()
@@ -197,6 +205,8 @@ class FrontEnd:
         if self._interference is not None:
             self._interference.restart()
         self._tracker.reset(self._tracker.applied_samples)
+        self._drift.restart()
+        self._corrector.restart()
 
     def process(self, block: Block) -> FrontEndFrame:
         """Take a block of any length, give what it completes (possibly nothing).
@@ -238,8 +248,10 @@ class FrontEnd:
             np.concatenate([none, *(part[i] for part in parts)]) for i in range(3)
         )
         delay = self._tracker.delay_samples if self._cancels else None
+        if delay is not None:
+            delay += round(self._corrector.delay_samples)
         metrics = self._meter.snapshot(
-            self._has_reference, delay, self._choice.used, self._choice.dead
+            self._has_reference, delay, self._drift.ppm, self._choice.used, self._choice.dead
         )
         return FrontEndFrame(start, detector, voice, reference, metrics)
 
@@ -284,14 +296,16 @@ class FrontEnd:
         return detector[:valid], voice[:valid], reference[:valid]
 
     def _align(self, mic: FloatArray, reference: FloatArray) -> FloatArray:
-        """Delay the reference; when the delay changes the echo paths move with it."""
-        before = self._tracker.applied_samples
+        """Undo drift and delay of the reference; when the delay changes the echo paths move."""
+        if self.config.drift:
+            reference = self._undo_drift(reference)
+        before, estimates = self._tracker.applied_samples, self._tracker.estimates
         moved = self.config.delay_search_ms > 0 and self._tracker.push(mic, reference)
+        estimated = self._tracker.estimates != estimates
+        if self.config.drift and estimated and not self._corrector.exhausted:
+            self._drift.observe(self._tracker, self._tracker.blocks)
         delay = self._tracker.applied_samples
-        channels = reference[None]
-        if self._companions is not None:
-            channels = self._companions.process(reference)
-        delayed = self._line.push(channels, delay)
+        delayed = self._line.push(self._with_companions(reference), delay)
         if moved:
             self._spectra.reset()
             for past in self._line.history(delay):
@@ -301,3 +315,34 @@ class FrontEnd:
         self._spectra.push(delayed)
         aligned: FloatArray = delayed[0]
         return aligned
+
+    def _with_companions(self, reference: FloatArray) -> FloatArray:
+        if self._companions is None:
+            return reference[None]
+        return self._companions.process(reference)
+
+    def _undo_drift(self, reference: FloatArray) -> FloatArray:
+        """The reference at the microphones' clock.
+
+        Where the corrector's own delay reaches a bound, blocks are exchanged with the delay line;
+        the sum of both stays, so the cancellers notice nothing.
+        """
+        corrector, tracker = self._corrector, self._tracker
+        corrector.push(reference)
+        before, applied = corrector.delay_samples, tracker.applied_samples
+        blocks = corrector.give_back_blocks(applied // HOP_SAMPLES, self._drift.ppm)
+        self._line.unpush(blocks)
+        for block in corrector.hand_over():
+            self._line.push(self._with_companions(block), 0)
+            blocks -= 1
+        if self._drift.engaged and before == 0.0:
+            spare = max(0, (tracker.delay_samples or 0) - applied - MARGIN_SAMPLES) // HOP_SAMPLES
+            corrector.engage(spare)
+            for canceller in self._cancellers:
+                canceller.shift(-(round(corrector.delay_samples) // HOP_SAMPLES))
+        read = corrector.process(self._drift.ppm)
+        jumped = round(before - corrector.delay_samples)
+        if jumped != 0:
+            tracker.rebase(jumped, applied - blocks * HOP_SAMPLES)
+            self._drift.restart()
+        return read

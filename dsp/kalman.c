@@ -12,6 +12,14 @@
 #define SILENT_POWER 1e-9f
 #define DEAD_POWER 1e-12f
 #define DIVERGED_RATIO 2.0f
+#define LEVEL_SMOOTHING 0.25f
+#define LEVEL_LIKENESS 0.8f
+#define LEVEL_PLAIN 0.95f
+#define LEVEL_HIGHER 3.0f
+#define LEVEL_LOWER 0.3f
+#define LEVEL_LEAST 0.01f
+#define LEVEL_MEMORY 125
+#define GOOD_RATIO 0.1f
 
 #define ROW KWS_ROW_FLOATS
 #define FFT_SAMPLES (2 * KWS_HOP)
@@ -38,9 +46,11 @@ struct kws_kalman {
     int32_t channels;
     int32_t rows;
     int32_t count[KWS_MOST_CHANNELS];
+    int32_t good_blocks; /* left of the time in which a change of level is believed */
     int32_t turn; /* group of partitions whose constraint is due */
     float keep2, forget2; /* state transition squared, and what is missing to 1 */
     float mic_power, error_power;
+    float level_cross, level_error, level_echo; /* smoothed, of error and echo before the update */
     float *path;       /* [rows][re, im, variance][ROW]: a pass reads all three */
     float *near_power; /* [ROW] */
     float *echo_re, *echo_im, *expected, *error_re, *error_im, *half_gain; /* [ROW], of a block */
@@ -141,6 +151,12 @@ int32_t kws_reference_silent(const kws_reference *reference) {
     return 1;
 }
 
+/* Whether the block that was pushed last is silent. After an under-run the loudspeaker may go on
+ * with what the reference does not show: nothing is to be learnt from that. */
+static int32_t newest_silent(const kws_reference *reference) {
+    return reference->block_power[reference->ring[0].newest] < SILENT_POWER;
+}
+
 /* ---- canceller ---- */
 
 size_t kws_kalman_size(int32_t channels, const int32_t *partitions) {
@@ -186,7 +202,8 @@ void kws_kalman_reset(kws_kalman *kalman) {
     for (int32_t row = 0; row < kalman->rows; row++) forget(kalman, row);
     fill(kalman->near_power, ROW, 1e-6f);
     kalman->mic_power = kalman->error_power = 1e-9f;
-    kalman->turn = 0;
+    kalman->level_cross = kalman->level_error = kalman->level_echo = 0.0f;
+    kalman->turn = kalman->good_blocks = 0;
 }
 
 void kws_kalman_shift(kws_kalman *kalman, int32_t partitions) {
@@ -361,7 +378,7 @@ static void recover(kws_kalman *kalman, float mic_power, float error_power) {
         float *path = path_of(kalman, row), *variance = path + 2 * ROW;
         for (int32_t k = 0; k < 2 * ROW; k++) path[k] *= 0.3f;
         KWS_INDEPENDENT
-    for (int32_t k = 0; k < ROW; k++) {
+        for (int32_t k = 0; k < ROW; k++) {
             variance[k] = variance[k] > 0.1f * START_VARIANCE ? variance[k] : 0.1f * START_VARIANCE;
         }
     }
@@ -371,6 +388,56 @@ static void recover(kws_kalman *kalman, float mic_power, float error_power) {
         kalman->echo_im[k] *= 0.3f;
     }
     kalman->error_power = kalman->mic_power;
+}
+
+static float product_of(const float *a, const float *b) {
+    float part[KWS_LANES] = {0.0f};
+    for (int32_t k = 0; k < KWS_HOP; k += KWS_LANES) {
+        for (int32_t lane = 0; lane < KWS_LANES; lane++) {
+            part[lane] += a[k + lane] * b[k + lane];
+        }
+    }
+    float sum = 0.0f;
+    for (int32_t lane = 0; lane < KWS_LANES; lane++) sum += part[lane];
+    return sum;
+}
+
+/* By how much an error that looks like the echo says that the paths are to be turned, 1 for not. */
+static float turned(float cross, float error, float echo, float likeness) {
+    if (cross * cross < likeness * error * echo + 1e-12f) return 1.0f;
+    const float factor = 1.0f + cross / echo;
+    if (factor > LEVEL_LOWER && factor < LEVEL_HIGHER) return 1.0f;
+    return factor > LEVEL_LEAST ? factor : LEVEL_LEAST;
+}
+
+/* An error that looks like the echo is an echo of another level: somebody has turned a knob that
+ * the reference does not see. 1 if the paths were turned with it. */
+static int32_t follow_level(kws_kalman *kalman, const float *error, const float *echo) {
+    /* Only where the paths were good a moment ago: before that likeness is chance. */
+    const int32_t good = kalman->error_power < GOOD_RATIO * kalman->mic_power;
+    kalman->good_blocks = good ? LEVEL_MEMORY : kalman->good_blocks - (kalman->good_blocks > 0);
+    const float cross = product_of(error, echo);
+    const float error_power = power_of(error), echo_power = power_of(echo);
+    kalman->level_cross += LEVEL_SMOOTHING * (cross - kalman->level_cross);
+    kalman->level_error += LEVEL_SMOOTHING * (error_power - kalman->level_error);
+    kalman->level_echo += LEVEL_SMOOTHING * (echo_power - kalman->level_echo);
+    if (kalman->good_blocks == 0) return 0;
+    /* At once where it is plain, for a single update from such an error spoils the paths. */
+    float factor = turned(cross, error_power, echo_power, LEVEL_PLAIN);
+    if (factor == 1.0f) {
+        factor = turned(kalman->level_cross, kalman->level_error, kalman->level_echo,
+                        LEVEL_LIKENESS);
+    }
+    if (factor == 1.0f) return 0;
+    /* Downwards the doubt stays: what looked like a level may have been another path. */
+    const float doubt = factor > 1.0f ? factor * factor : 1.0f;
+    for (int32_t row = 0; row < kalman->rows; row++) {
+        float *path = path_of(kalman, row);
+        for (int32_t k = 0; k < 2 * ROW; k++) path[k] *= factor;
+        for (int32_t k = 2 * ROW; k < 3 * ROW; k++) path[k] *= doubt;
+    }
+    kalman->level_cross = kalman->level_error = kalman->level_echo = 0.0f;
+    return 1;
 }
 
 /* Kalman update of all paths from the error before it; leaves the spectrum of the echo after it. */
@@ -406,8 +473,13 @@ KWS_CLONES void kws_kalman_process(kws_kalman *kalman, kws_reference *reference,
     prior_echo(kalman, reference);
     echo_samples(kalman, reference, echo);
     for (int32_t k = 0; k < KWS_HOP; k++) error[k] = mic[k] - echo[k];
-    if (!learn) return;
+    if (!learn || newest_silent(reference)) return;
 
+    if (follow_level(kalman, error, echo)) {
+        prior_echo(kalman, reference);
+        echo_samples(kalman, reference, echo);
+        for (int32_t k = 0; k < KWS_HOP; k++) error[k] = mic[k] - echo[k];
+    }
     learn_all(kalman, reference, error);
     recover(kalman, mic_power, power_of(error));
     /* Measured: the estimate after the update finds a fifth more words than the one before. */

@@ -42,6 +42,24 @@ DEAD_POWER = 1e-12
 """Mean power of a microphone that gives nothing: -120 dBFS."""
 
 DIVERGED_RATIO = 2.0
+LEVEL_SMOOTHING = 0.25
+"""Share of a new block in the averages that recognise a change of level."""
+
+LEVEL_LIKENESS = 0.8
+"""Squared correlation of error and echo above which the error is an echo of another level."""
+
+LEVEL_PLAIN = 0.95
+"""The same within a single block."""
+
+LEVEL_UNCHANGED = (0.3, 3.0)
+"""Changes of amplitude between these are left to the filter."""
+
+LEVEL_LEAST = 0.01
+LEVEL_MEMORY_BLOCKS = 125
+"""A change of level is believed within 2 s after the paths were good."""
+
+GOOD_RATIO = 0.1
+"""Error over microphone, in power, of good paths."""
 
 
 class ReferenceSpectra:
@@ -73,6 +91,15 @@ class ReferenceSpectra:
     def silent(self) -> bool:
         """Whether nothing that the filters can reach has been played."""
         return bool(self._block_power.max() < SILENT_POWER)
+
+    @property
+    def newest_silent(self) -> bool:
+        """Whether the last block is silent.
+
+        After an under-run the loudspeaker may go on with what the reference does not show: nothing
+        is to be learnt from that.
+        """
+        return bool(self._block_power[0] < SILENT_POWER)
 
     def reset(self) -> None:
         """Forget the past: nothing of it may be cancelled with after a gap."""
@@ -117,7 +144,8 @@ class KalmanCanceller:
         self._variance[self.partitions[0] :] = COMPANION_START_VARIANCE
         self._near_power = np.full(BINS, 1e-6, np.float32)
         self._mic_power = self._error_power = 1e-9
-        self._turn = 0
+        self._level = np.zeros(3)
+        self._turn = self._good_blocks = 0
 
     def shift(self, partitions: int) -> None:
         """Move the paths by whole partitions after the reference was delayed by as many fewer."""
@@ -150,15 +178,18 @@ class KalmanCanceller:
         -------
         error, echo : ndarray, float32 [HOP_SAMPLES]
             What is left of the microphone after this block's update, and the echo estimate.
-            While the reference is silent, or the microphone is, nothing is changed or learnt.
+            While the reference is silent, or the microphone is, nothing is changed or learnt;
+            while the newest block of the reference is, nothing is learnt.
         """
         # A dead or muted microphone has no echo in it; the estimate would be all there is.
         dead = float(mic @ mic) < DEAD_POWER * HOP_SAMPLES
         if reference.silent or dead:
             return mic, np.zeros_like(mic)
         echo = self._echo(reference)
-        if learn:
+        if learn and not reference.newest_silent:
             prior = mic - echo
+            if self._follow_level(prior, echo):
+                prior = mic - self._echo(reference)
             self._learn(prior, reference)
             self._recover(mic, prior)
             # Measured: the estimate after the update finds a fifth more words than the one before.
@@ -215,6 +246,32 @@ class KalmanCanceller:
         response[:, HOP_SAMPLES:] = 0.0
         self.path[group] = np.fft.rfft(response, axis=1)
 
+    def _follow_level(self, error: FloatArray, echo: FloatArray) -> bool:
+        """Turn the paths with a knob that the reference does not see, such as an analogue volume.
+
+        An error that looks like the echo is an echo of another level. To the Kalman gain it would
+        be a loud near end: measured, 40 dB up were not learnt within eight seconds.
+        """
+        # Only where the paths were good a moment ago: before that likeness is chance.
+        good = self._error_power < GOOD_RATIO * self._mic_power
+        self._good_blocks = LEVEL_MEMORY_BLOCKS if good else max(0, self._good_blocks - 1)
+        now = (float(error @ echo), float(error @ error), float(echo @ echo))
+        self._level += LEVEL_SMOOTHING * (np.array(now) - self._level)
+        if self._good_blocks == 0:
+            return False
+        # At once where it is plain, for a single update from such an error spoils the paths.
+        factor = _turned(*now, LEVEL_PLAIN)
+        if factor == 1.0:
+            cross, error_power, echo_power = (float(value) for value in self._level)
+            factor = _turned(cross, error_power, echo_power, LEVEL_LIKENESS)
+        if factor == 1.0:
+            return False
+        self.path *= np.float32(factor)
+        # Downwards the doubt stays: what looked like a level may have been another path.
+        self._variance *= np.float32(max(1.0, factor) ** 2)
+        self._level[:] = 0.0
+        return True
+
     def _recover(self, mic: FloatArray, error: FloatArray) -> None:
         """If the error is louder than the microphone the path has changed: learn it anew."""
         self._mic_power = 0.9 * self._mic_power + 0.1 * float(mic @ mic)
@@ -223,3 +280,13 @@ class KalmanCanceller:
             self.path *= np.float32(0.3)
             self._variance = np.maximum(self._variance, np.float32(0.1 * START_VARIANCE))
             self._error_power = self._mic_power
+
+
+def _turned(cross: float, error: float, echo: float, likeness: float) -> float:
+    """By how much an error that looks like the echo says that the paths are to be turned."""
+    if cross**2 < likeness * error * echo + 1e-12:
+        return 1.0
+    factor = 1.0 + cross / echo
+    if LEVEL_UNCHANGED[0] < factor < LEVEL_UNCHANGED[1]:
+        return 1.0
+    return max(factor, LEVEL_LEAST)

@@ -47,6 +47,10 @@ class FrontEndMetrics:
     echo_delay_ms: float | None
     """Where the loudspeaker's sound arrives; None before it was found."""
 
+    drift_ppm: float | None
+    """By how much the microphones' clock runs faster than the loudspeaker's; None before a drift
+    was found."""
+
     echo_active: bool
     """The loudspeaker is playing."""
 
@@ -137,6 +141,7 @@ class Meter:
         self,
         has_reference: bool,
         delay_samples: int | None,
+        drift_ppm: float,
         microphone: int,
         dead: tuple[bool, ...],
     ) -> FrontEndMetrics:
@@ -149,6 +154,7 @@ class Meter:
             bad_samples=self.bad_samples,
             erle_db=self.erle_db,
             echo_delay_ms=None if delay_samples is None else delay_samples / 16.0,
+            drift_ppm=drift_ppm if drift_ppm != 0.0 else None,
             echo_active=has_reference and self.echo_active,
             noise_floor_dbfs=floor_db,
             snr_db=power_to_db(self.residual_power) - floor_db,

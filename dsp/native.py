@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 LIBRARY_NAME = "libkwsdsp.so"
-ABI = 2
+ABI = 3
 ALIGNMENT_BYTES = 64
 MOST_MICROPHONES = 2
 
@@ -32,6 +32,7 @@ class NativeConfig(ctypes.Structure):
             "companions",
             "tail_ms",
             "delay_search_ms",
+            "drift",
             "combine",
             "suppress_echo",
             "noise_reduction",
@@ -65,6 +66,7 @@ class NativeMetrics(ctypes.Structure):
         ("erle_db", ctypes.c_float),
         ("noise_floor_dbfs", ctypes.c_float),
         ("snr_db", ctypes.c_float),
+        ("drift_ppm", ctypes.c_float),
         ("erle_known", ctypes.c_int32),
         ("delay_samples", ctypes.c_int32),
         ("echo_active", ctypes.c_int32),

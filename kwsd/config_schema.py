@@ -107,6 +107,9 @@ class FrontEndSettings:
     delay_search_ms: int = _key(
         500, "int", "largest bulk delay of the echo; 0: no search", low=0, high=500
     )
+    drift: bool = _key(
+        True, "bool", "follow a clock drift between reference and microphones, up to 300 ppm"
+    )
     combine: bool = _key(
         True, "bool", "two microphones: cancel what the second predicts of the first"
     )

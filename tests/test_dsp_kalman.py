@@ -176,3 +176,23 @@ def test_companions_follow_the_level():
     silence = loud.process(np.zeros(HOP_SAMPLES, np.float32))
     assert silence.shape == (1 + COMPANIONS, HOP_SAMPLES)
     assert not silence.any()
+
+
+@pytest.mark.parametrize("change_db", [20.0, 40.0, -40.0])
+def test_a_knob_that_the_reference_does_not_see_is_followed(change_db):
+    reference = noise(8.0, 0)
+    gain = np.where(np.arange(len(reference)) < 4 * RATE_HZ, 1.0, 10 ** (change_db / 20))
+    echo = 0.3 * through(reference, room(1)) * gain / max(gain.max(), 1.0)
+    residual = cancel((echo + noise(8.0, 2, level=1e-6)).astype(np.float32), reference)
+    soon = slice(int(4.5 * RATE_HZ), 5 * RATE_HZ)
+    assert db(echo[soon]) - db(residual[soon]) > 20.0
+
+
+def test_an_under_run_of_the_reference_teaches_nothing():
+    reference = noise(8.0, 0)
+    mic = through(reference, room(1)) + noise(8.0, 2, level=1e-5)
+    gone = reference.copy()
+    gone[4 * RATE_HZ : 4 * RATE_HZ + 12 * HOP_SAMPLES] = 0.0
+    residual = cancel(mic, gone)
+    behind = slice(4 * RATE_HZ + 34 * HOP_SAMPLES, 4 * RATE_HZ + 44 * HOP_SAMPLES)
+    assert db(mic[behind]) - db(residual[behind]) > 44.0

@@ -39,6 +39,7 @@ def metrics(**changes):
         "bad_samples": 0,
         "erle_db": 23.456,
         "echo_delay_ms": 20.0,
+        "drift_ppm": None,
         "echo_active": True,
         "noise_floor_dbfs": -60.0,
         "snr_db": 12.34,

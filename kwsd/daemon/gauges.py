@@ -105,6 +105,11 @@ def service_metrics(
         counter(
             "kwsd_clipped_samples", "Microphone samples at full scale.", front_end.clipped_samples
         ),
+        gauge(
+            "kwsd_clock_drift_ppm",
+            "By how much the microphones' clock runs faster than the loudspeaker's.",
+            front_end.drift_ppm,
+        ),
         gauge("kwsd_erle_db", "Echo return loss enhancement.", front_end.erle_db),
         gauge(
             "kwsd_echo_delay_ms", "Delay of the echo behind the reference.", front_end.echo_delay_ms

@@ -1,0 +1,249 @@
+"""Clock drift between the loudspeaker's and the microphones' converters: estimated and undone.
+
+The delay tracker's averaged cross-spectrum is a picture of the echo path. Of two such pictures
+taken some seconds apart, the same path seen by two clocks, the later one is shifted; the peak of
+their own correlation says by how much, to a fraction of a sample and whatever the room's
+reflections look like. What is found in a row and agrees moves the rate; the reference is then
+read at that rate by a windowed-sinc interpolator, so the loop is closed and settles where nothing
+is left to be found.
+
+While no drift was found the reference passes unchanged: a codec that plays and records by one
+clock pays nothing. The interpolator needs some samples of the future, so from the first correction
+on the reference is late by `LOOKAHEAD_SAMPLES`; where that grows beyond a few blocks, or runs out,
+whole blocks are exchanged with the delay line behind it and no sample is lost or heard twice.
+
+Related: M. Pawig, G. Enzner and P. Vary, "Adaptive sampling rate correction for acoustic echo
+control in voice-over-IP", IEEE Trans. Signal Processing 58 (2010).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kwsd.dsp.delay import DelayTracker
+from kwsd.dsp.kalman import HOP_SAMPLES
+
+FloatArray = NDArray[np.float32]
+ComplexArray = NDArray[np.complex64]
+
+PICTURE_ESTIMATES = 6
+"""Estimates of the tracker in a picture: 1.5 s. Shorter ones share too much of their windows."""
+
+SHIFT_LAGS = 8
+"""Largest shift between two pictures, at half the rate: 300 ppm over 2 s are 5."""
+
+SETTLING_ESTIMATES = 4
+"""Estimates of the tracker whose windows reach back before a correction."""
+
+LARGEST_PPM = 300.0
+AGREEMENT = 0.25
+"""Normalised correlation of two pictures below which they are not of the same path."""
+
+FIRST_PPM = 5.0
+"""What has to be found twice before anything is corrected. Without drift less than 1 is seen."""
+
+LEAST_PPM = 0.5
+"""What is left alone afterwards."""
+
+GAIN = 1.0
+STEP_PPM = 0.25
+"""Grid of the rate: native and numpy twins settle on the same value."""
+
+TAPS = 32
+LOOKAHEAD_SAMPLES = TAPS // 2
+EXCHANGED_BLOCKS = 4
+PAST_SAMPLES = 2 * TAPS + (EXCHANGED_BLOCKS + 2) * HOP_SAMPLES
+
+
+class DriftEstimator:
+    """Rate at which the echo's delay grows, from the delay tracker's pictures of its path."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.ppm = 0.0
+        """By how much the microphones' clock runs faster than the loudspeaker's, in 10^-6."""
+
+        self.restart()
+
+    @property
+    def engaged(self) -> bool:
+        """Whether a drift has been found."""
+        return self.ppm != 0.0
+
+    def restart(self) -> None:
+        """Forget the pictures, keep the rate: after a gap, and after every correction."""
+        self._previous: ComplexArray | None = None
+        self._previous_block = 0.0
+        self._found = 0.0
+        self._wait = SETTLING_ESTIMATES
+        self._begin()
+
+    def _begin(self) -> None:
+        self._sum: ComplexArray | None = None
+        self._blocks: list[int] = []
+
+    def observe(self, tracker: DelayTracker, block: int) -> None:
+        """Look at the tracker after it has made an estimate.
+
+        Parameters
+        ----------
+        tracker : DelayTracker
+            Its last whitened cross-spectrum is added to the picture.
+        block : int
+            When: the picture's time is the mean of those, since pauses make no estimates.
+        """
+        if self._wait > 0:
+            self._wait -= 1
+            return
+        spectrum = tracker.whitened
+        self._sum = spectrum.copy() if self._sum is None else self._sum + spectrum
+        self._blocks.append(block)
+        if len(self._blocks) < PICTURE_ESTIMATES:
+            return
+        picture, at = self._sum, float(np.mean(self._blocks))
+        previous, before_block = self._previous, self._previous_block
+        self._previous, self._previous_block = picture, at
+        self._begin()
+        if previous is None:
+            return
+        shift_samples, agreement = shift_between(previous, picture)
+        found = 1e6 * shift_samples / ((at - before_block) * HOP_SAMPLES)
+        if agreement < AGREEMENT or abs(found) > LARGEST_PPM:
+            self._found = 0.0
+            return
+        before, self._found = self._found, found
+        # A path that changes looks like a drift once, never twice by the same amount.
+        if before * found <= 0.0:
+            return
+        both = before if abs(before) < abs(found) else found
+        if abs(both) < (LEAST_PPM if self.engaged else FIRST_PPM):
+            return
+        moved = np.clip(self.ppm + GAIN * both, -LARGEST_PPM, LARGEST_PPM)
+        self.ppm = float(np.rint(moved / STEP_PPM) * STEP_PPM)
+        self.restart()
+
+
+def shift_between(earlier: ComplexArray, later: ComplexArray) -> tuple[float, float]:
+    """By how many samples the echo comes later in the second of two pictures.
+
+    Returns
+    -------
+    shift_samples : float
+        Found within `SHIFT_LAGS` of half the rate.
+    agreement : float
+        Normalised correlation of both pictures at that shift, up to 1.
+    """
+    correlation = np.fft.irfft(later * np.conj(earlier)).astype(np.float32)
+    lags = np.arange(-SHIFT_LAGS, SHIFT_LAGS + 1)
+    lag = int(lags[np.argmax(correlation[lags])])
+    below, here, above = (float(correlation[lag + i]) for i in (-1, 0, 1))
+    bend = below - 2.0 * here + above
+    fraction = 0.5 * (below - above) / bend if bend < 0.0 else 0.0
+    power = np.sum(np.abs(later) ** 2) * np.sum(np.abs(earlier) ** 2)
+    agreement = here * len(correlation) / 2 / (float(np.sqrt(power)) + 1e-12)
+    return 2.0 * (lag + fraction), agreement
+
+
+def interpolate(past: FloatArray, delay_samples: float) -> FloatArray:
+    """The newest HOP_SAMPLES of a signal, late by a fraction: Hann-windowed sinc of `TAPS` taps.
+
+    Parameters
+    ----------
+    past : ndarray, float32 [PAST_SAMPLES]
+        Ends with the newest sample.
+    delay_samples : float
+        `LOOKAHEAD_SAMPLES` to what `past` holds.
+
+    Returns
+    -------
+    ndarray, float32 [HOP_SAMPLES]
+    """
+    whole = int(np.floor(delay_samples))
+    fraction = delay_samples - whole
+    places = np.arange(TAPS) - (LOOKAHEAD_SAMPLES - 1) - fraction
+    window = 0.5 + 0.5 * np.cos(np.pi * places / LOOKAHEAD_SAMPLES)
+    taps = (np.sinc(places) * window).astype(np.float32)
+    end = len(past) - whole + LOOKAHEAD_SAMPLES - 1
+    span = past[end - HOP_SAMPLES - TAPS + 1 : end]
+    return np.convolve(span, taps, "valid").astype(np.float32)
+
+
+class DriftCorrector:
+    """The reference, read at another rate."""
+
+    def __init__(self) -> None:
+        self._ramp = (np.arange(1, HOP_SAMPLES + 1) / HOP_SAMPLES).astype(np.float32)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.delay_samples = 0.0
+        """How late the newest sample that came out is."""
+
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the signal: after a gap."""
+        self._past = np.zeros(PAST_SAMPLES, np.float32)
+
+    def push(self, reference: FloatArray) -> None:
+        """Take the next float32 [HOP_SAMPLES]."""
+        self._past[:-HOP_SAMPLES] = self._past[HOP_SAMPLES:]
+        self._past[-HOP_SAMPLES:] = reference
+
+    def give_back_blocks(self, spare_blocks: int, ppm: float) -> int:
+        """Blocks by which the delay line has to be shorter, for there is no future left.
+
+        Parameters
+        ----------
+        spare_blocks : int
+            What the delay line has.
+        ppm : float
+            The rate at which the blocks that it gives were read.
+        """
+        if self.delay_samples == 0.0 or self.delay_samples >= LOOKAHEAD_SAMPLES + 1:
+            return 0
+        blocks = min(spare_blocks, EXCHANGED_BLOCKS)
+        self.delay_samples += blocks * HOP_SAMPLES * (1.0 - 1e-6 * ppm)
+        return blocks
+
+    def hand_over(self) -> list[FloatArray]:
+        """Blocks that are to lengthen the delay line, oldest first; usually none."""
+        if self.delay_samples < LOOKAHEAD_SAMPLES + EXCHANGED_BLOCKS * HOP_SAMPLES + 1:
+            return []
+        blocks = []
+        for _ in range(EXCHANGED_BLOCKS):
+            self.delay_samples -= HOP_SAMPLES
+            blocks.append(interpolate(self._past, self.delay_samples))
+        return blocks
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the reference would have to come earlier than it does."""
+        return self.delay_samples == LOOKAHEAD_SAMPLES
+
+    def engage(self, spare_blocks: int) -> None:
+        """Begin to correct, with the delay that the echo path leaves for it.
+
+        Parameters
+        ----------
+        spare_blocks : int
+            Blocks by which the reference may come later without the canceller losing the start of
+            the echo.
+        """
+        blocks = min(spare_blocks, EXCHANGED_BLOCKS)
+        self.delay_samples = float(LOOKAHEAD_SAMPLES + blocks * HOP_SAMPLES)
+
+    def process(self, ppm: float) -> FloatArray:
+        """The newest block at a rate, float32 [HOP_SAMPLES]; unchanged before `engage`."""
+        if self.delay_samples == 0.0:
+            return self._past[-HOP_SAMPLES:].copy()
+        before = self.delay_samples
+        after = max(float(LOOKAHEAD_SAMPLES), before + 1e-6 * ppm * HOP_SAMPLES)
+        self.delay_samples = after
+        first, last = interpolate(self._past, before), interpolate(self._past, after)
+        return (first + self._ramp * (last - first)).astype(np.float32)
