@@ -27,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     import kwsd.compile.check_command as check_command
     import kwsd.compile.command as compile_command
     import kwsd.evaluate.command as evaluate_command
+    import kwsd.export.command as export_command
     import kwsd.train.command as train_command
 
     parser = _Parser(prog="kwsmodel", description="Train and judge wake-word models.")
@@ -39,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate_command.add_parser(subparsers)
     check_command.add_parser(subparsers)
     compile_command.add_parser(subparsers)
+    export_command.add_parser(subparsers)
     bench_command.add_parser(subparsers)
     return parser
 

@@ -144,7 +144,7 @@ def test_graph_is_taken_in_and_runs(package, settings, double, tmp_path, capsys)
 
 
 def test_shipped_package_is_copied_to_the_user(package, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("kwsd.compile.command.SHIPPED", tmp_path)
+    monkeypatch.setattr("kwsd.model.amend.SHIPPED", tmp_path)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     before = contents(package.path)
     graph = graph_file(package, tmp_path / "aipu.bin")

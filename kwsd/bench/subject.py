@@ -16,6 +16,7 @@ from kwsd.bench.networks import NETWORKS
 from kwsd.errors import ModelError, RuntimeUnavailable
 from kwsd.model.package import load_package
 from kwsd.runtime.litert import interpreter_module
+from kwsd.runtime.ncnn import ncnn_module
 from kwsd.runtime.select import open_session
 
 Once = Callable[[], object]
@@ -66,16 +67,18 @@ def write_table(name: str, runtime: str, folder: Path, threads: int) -> Subject:
         path = folder / f"{name}.tflite"
         path.write_bytes(write_random_tflite(table, SEED))
         return Subject("tflite", path, runtime, threads)
-    files = write_random_ncnn(table, runtime == "ncnn-int8", SEED)
-    (folder / "net.param").write_text(files.param)
-    (folder / "net.bin").write_bytes(files.weights)
-    blobs = {"inputs": files.inputs, "outputs": files.outputs}
+    network = write_random_ncnn(table, runtime == "ncnn-int8", SEED)
+    (folder / "net.param").write_bytes(network.files.param)
+    (folder / "net.bin").write_bytes(network.files.weights)
+    blobs = {"inputs": network.inputs, "outputs": network.outputs}
     (folder / BLOBS).write_text(json.dumps(blobs))
     return Subject("ncnn", folder, runtime, threads)
 
 
 def size_bytes(subject: Subject) -> int:
     """Of the files that hold the network."""
+    if subject.kind == "package" and subject.runtime == "ncnn":
+        return sum(file.stat().st_size for file in subject.path.glob("model.ncnn.*"))
     if subject.kind == "package":
         return load_package(subject.path).network.stat().st_size
     if subject.kind == "tflite":
@@ -142,10 +145,7 @@ def _random(rng: np.random.Generator, shape: tuple[int, ...], kind: np.dtype[Any
 
 
 def _open_ncnn(subject: Subject) -> Once:
-    try:
-        import ncnn
-    except ImportError as error:
-        raise RuntimeUnavailable(f"{error}: pip install ncnn") from None
+    ncnn = ncnn_module()
     net = ncnn.Net()
     net.opt.num_threads = subject.threads
     param, weights = subject.path / "net.param", subject.path / "net.bin"

@@ -16,7 +16,8 @@ from kwsd.compile.outline import read_outline
 from kwsd.compile.rules import findings
 from kwsd.config import load_config
 from kwsd.errors import EX_OK, EX_UNAVAILABLE, ModelError, UsageError
-from kwsd.model.find import SHIPPED, find_package, model_folders
+from kwsd.model.amend import amended_place
+from kwsd.model.find import find_package
 from kwsd.model.package import ModelPackage, load_package
 from kwsd.runtime.aipu.manifest import GRAPH_FILE, MANIFEST_FILE, TARGET
 from kwsd.runtime.aipu.runtime import AipuRuntime
@@ -106,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     if graph is None:
         return EX_UNAVAILABLE
     tolerance = package.vectors.tolerance if args.tolerance is None else args.tolerance
-    folder = args.output or _place(package)
+    folder = args.output or amended_place(package)
     done = adopt_graph(package, graph, args.target, tolerance, folder)
     print(f"{done.package.path}: {GRAPH_FILE} and {MANIFEST_FILE} are in the package")
     print("builder of the compiler: " + ".".join(map(str, done.builder)))
@@ -114,13 +115,6 @@ def run(args: argparse.Namespace) -> int:
         print("quantised again by the compiler: " + ", ".join(done.requantised))
     print(_proof(done.package))
     return EX_OK
-
-
-def _place(package: ModelPackage) -> Path:
-    """Its own folder; a package that came with kwsd is copied to where the user's are."""
-    if package.path.resolve().is_relative_to(SHIPPED.resolve()):
-        return model_folders()[0] / package.name
-    return package.path
 
 
 def _compile(args: argparse.Namespace, package: ModelPackage) -> Path | None:

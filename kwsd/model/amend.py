@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kwsd.errors import OutputError
+from kwsd.model.find import SHIPPED, model_folders
 from kwsd.model.package import DESCRIPTION_FILE, ModelPackage, load_package
 from kwsd.model.toml_text import toml_text
 from kwsd.model.write import install
@@ -48,3 +49,10 @@ def amend_package(folder: Path, extra: Mapping[str, bytes], target: Path) -> Mod
     table["files"] = dict(sorted({**table["files"], **hashes}.items()))
     files[DESCRIPTION_FILE] = toml_text(table).encode()
     return install(target, files)
+
+
+def amended_place(package: ModelPackage) -> Path:
+    """Its own folder; a package that came with kwsd is copied to where the user's are."""
+    if package.path.resolve().is_relative_to(SHIPPED.resolve()):
+        return model_folders()[0] / package.name
+    return package.path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -37,6 +37,14 @@ class Session(Protocol):
     def close(self) -> None:
         """Release everything; the session must not be used afterwards."""
         ...
+
+
+@runtime_checkable
+class Toleranced(Protocol):
+    """A session that states itself how far off it may be; others keep to the package's word."""
+
+    tolerance: int
+    """Largest difference from the package's vectors in stored units."""
 
 
 class Runtime(Protocol):

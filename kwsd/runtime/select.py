@@ -14,7 +14,7 @@ from kwsd.errors import ConfigError, ModelError, RuntimeUnavailable
 from kwsd.model.package import ModelPackage
 from kwsd.model.verify import verify
 from kwsd.runtime.aipu.runtime import AipuRuntime, AipuSettings
-from kwsd.runtime.base import Probe, Runtime, Session
+from kwsd.runtime.base import Probe, Runtime, Session, Toleranced
 from kwsd.runtime.change import OnChange, RuntimeChange
 from kwsd.runtime.failover import SPOT_CHECK_STEPS, FailoverSession
 from kwsd.runtime.failure import RuntimeFailure
@@ -167,7 +167,7 @@ def _open_one(package: ModelPackage, runtime: Runtime) -> tuple[ServedSession, R
         raise RuntimeUnavailable(probe.reason)
     session = runtime.open(package)
     try:
-        verify(package, session)
+        verify(package, session, session.tolerance if isinstance(session, Toleranced) else None)
     except BaseException:
         session.close()
         raise

@@ -1,0 +1,1 @@
+"""Packages for other runtimes: the network written in their formats."""
