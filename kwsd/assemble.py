@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,16 +16,22 @@ from kwsd.dsp.backend import open_front_end
 from kwsd.dsp.frontend import FrontEndConfig
 from kwsd.errors import ConfigError
 from kwsd.event import Event, ModelIdentity, runtime_event
-from kwsd.model.find import find_package
+from kwsd.feature_track import PCEN, FeatureKind
+from kwsd.microwakeword.features import micro_features
+from kwsd.microwakeword.manifest import MicroModel, load_manifest
+from kwsd.microwakeword.network import open_network
+from kwsd.microwakeword.stream import MicroStream
+from kwsd.model.find import MANIFEST_SUFFIX, find_model
 from kwsd.model.package import ModelPackage, load_package
-from kwsd.model.stream import StreamingModel
+from kwsd.model.stream import ScoreStream, StreamingModel
+from kwsd.model.wake_model import WakeModel
 from kwsd.reference_watch import ReferenceWatch
 from kwsd.runtime.aipu.runtime import AipuSettings
 from kwsd.runtime.aipu.session import Limits
 from kwsd.runtime.change import QUIET_REASONS
 from kwsd.runtime.record import RuntimeRecord
 from kwsd.runtime.select import RuntimeOptions, open_session
-from kwsd.runtime.served import ServedSession
+from kwsd.runtime.served import Served
 from kwsd.runtime.usage import RuntimeUsage
 from kwsd.source.base import SourceInfo
 
@@ -38,14 +44,15 @@ class OpenModel(Keyword):
     def __init__(
         self,
         identity: ModelIdentity,
-        stream: StreamingModel,
+        stream: ScoreStream,
         decision: Decision,
         reference_watch: ReferenceWatch | None,
-        session: ServedSession,
-        package: ModelPackage,
+        session: Served,
+        package: WakeModel,
         runtime: RuntimeRecord,
+        features: FeatureKind,
     ) -> None:
-        super().__init__(identity, stream, decision, reference_watch)
+        super().__init__(identity, stream, decision, reference_watch, features)
         self.package = package
         self.runtime = runtime
         self._session = session
@@ -94,7 +101,7 @@ def open_models(config: Config, info: SourceInfo) -> list[OpenModel]:
     ConfigError
         Two packages for one keyword.
     """
-    packages = [load_package(find_package(name)) for name in config.wake.models]
+    packages = [_load(find_model(name)) for name in config.wake.models]
     keywords = [keyword_of(package) for package in packages]
     for keyword in keywords:
         if keywords.count(keyword) > 1:
@@ -102,12 +109,12 @@ def open_models(config: Config, info: SourceInfo) -> list[OpenModel]:
     return [_open_model(config, package, info) for package in packages]
 
 
-def keyword_of(package: ModelPackage) -> str:
+def keyword_of(package: WakeModel) -> str:
     """The label that a wake package detects."""
     return str(package.labels[0])
 
 
-def decision_config(config: Config, package: ModelPackage) -> DecisionConfig:
+def decision_config(config: Config, package: WakeModel) -> DecisionConfig:
     """Thresholds and times of one package under a configuration.
 
     A keyword's own setting wins over ``[wake]``, a number over a sensitivity.
@@ -116,11 +123,11 @@ def decision_config(config: Config, package: ModelPackage) -> DecisionConfig:
     if own.threshold is not None:
         threshold = own.threshold
     elif own.sensitivity is not None:
-        threshold = package.sensitivities[own.sensitivity].threshold
+        threshold = package.threshold(own.sensitivity)
     elif wake.threshold is not None:
         threshold = wake.threshold
     else:
-        threshold = package.sensitivities[wake.sensitivity].threshold
+        threshold = package.threshold(wake.sensitivity)
     return DecisionConfig(
         threshold=threshold,
         rearm_threshold=threshold * wake.rearm_fraction,
@@ -200,29 +207,44 @@ def build_chain(
         FrontEndConfig(**asdict(config.frontend)),
         microphones=info.microphones,
         has_reference=info.has_reference,
-        reference_features=any(model.reference_watch is not None for model in models),
+        reference_features=any(
+            model.reference_watch is not None and model.features is PCEN for model in models
+        ),
     )
     return Chain(front_end, models, taps)
 
 
-def _open_model(config: Config, package: ModelPackage, info: SourceInfo) -> OpenModel:
+def _load(path: Path) -> ModelPackage | MicroModel:
+    return load_manifest(path) if path.suffix == MANIFEST_SUFFIX else load_package(path)
+
+
+def _open_model(config: Config, package: ModelPackage | MicroModel, info: SourceInfo) -> OpenModel:
     decision = Decision(decision_config(config, package))
     record = RuntimeRecord()
-    session, choice = open_session(
-        package, config.runtime.order, runtime_options(config.runtime), record.add
-    )
+    session, features, new_stream = _open(config, package, record)
+    start = record.now
     log.log(
-        logging.INFO if choice.word in QUIET_REASONS else logging.WARNING,
-        *("%s %s runs on %s: %s", package.name, package.version, choice.name, choice.reason),
+        logging.INFO if start.reason in QUIET_REASONS else logging.WARNING,
+        *("%s %s runs on %s: %s", package.name, package.version, start.runtime, start.detail),
     )
     watch = None
     if info.has_reference and config.wake.reference_rule:
         # The lower threshold: the echo of a word may score higher than the word in the reference.
         watch = ReferenceWatch(
-            StreamingModel(package, session),
-            decision.config.rearm_threshold,
-            package.smoothing_steps,
+            new_stream(), decision.config.rearm_threshold, package.smoothing_steps
         )
-    identity = ModelIdentity(keyword_of(package), package.name, package.version, choice.name)
-    stream = StreamingModel(package, session)
-    return OpenModel(identity, stream, decision, watch, session, package, record)
+    identity = ModelIdentity(keyword_of(package), package.name, package.version, start.runtime)
+    return OpenModel(identity, new_stream(), decision, watch, session, package, record, features)
+
+
+def _open(
+    config: Config, package: ModelPackage | MicroModel, record: RuntimeRecord
+) -> tuple[Served, FeatureKind, Callable[[], ScoreStream]]:
+    """What runs the model, what it must be fed with, and how a stream through it begins."""
+    if isinstance(package, MicroModel):
+        network = open_network(package, config.runtime.order, record.add)
+        return network, micro_features(package.step_ms), lambda: MicroStream(network)
+    session, _ = open_session(
+        package, config.runtime.order, runtime_options(config.runtime), record.add
+    )
+    return session, PCEN, lambda: StreamingModel(package, session)

@@ -1,7 +1,7 @@
 """Chain: front end, features, models and decisions put together.
 
-One front end and one feature stream feed every model. The chain is pure: it reads no clock and no
-file, and the same blocks give the same events, however they are cut.
+One front end feeds every model, and one feature track all models of a kind. The chain is pure: it
+reads no clock and no file, and the same blocks give the same events, however they are cut.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from kwsd.block import Block, FloatArray
+from kwsd.block import Block
 from kwsd.decision import Decision
-from kwsd.dsp.features import FRAME_SAMPLES, HOP_SAMPLES, FeatureStream
 from kwsd.dsp.frontend import FrontEndFrame
 from kwsd.dsp.metrics import FrontEndMetrics
 from kwsd.event import Event, ModelIdentity, wake_event
+from kwsd.feature_track import PCEN, FeatureKind, FeatureTrack
 from kwsd.level import LevelTrack
-from kwsd.model.stream import Score
+from kwsd.model.stream import Score, ScoreStream
 from kwsd.reblock import Reblocker
 from kwsd.reference_watch import ReferenceWatch
 
@@ -29,16 +29,6 @@ class FrontEndStage(Protocol):
 
     def flush(self) -> FrontEndFrame:
         """What is still held at the end of the stream."""
-
-
-class ScoreStream(Protocol):
-    """What the chain needs of `kwsd.model.stream.StreamingModel`."""
-
-    def process(self, frames: FloatArray, end_sample: int) -> list[Score]:
-        """Scores of the steps that these frames complete; the last of them ends at a sample."""
-
-    def reset(self) -> None:
-        """Forget the past."""
 
 
 class Tap(Protocol):
@@ -64,6 +54,8 @@ class Keyword:
         Its state machine.
     reference_watch : ReferenceWatch, optional
         The same model on the loudspeaker reference.
+    features : FeatureKind
+        What the model was trained on.
     """
 
     def __init__(
@@ -72,11 +64,13 @@ class Keyword:
         stream: ScoreStream,
         decision: Decision,
         reference_watch: ReferenceWatch | None = None,
+        features: FeatureKind = PCEN,
     ) -> None:
         self.identity = identity
         self.stream = stream
         self.decision = decision
         self.reference_watch = reference_watch
+        self.features = features
 
     def reset(self, start_sample: int) -> None:
         """Start again after a gap."""
@@ -108,13 +102,15 @@ class Chain:
         self.front_end = front_end
         self._keywords = list(keywords)
         self._taps = list(taps)
-        self.features = FeatureStream()
-        self.reference_features = FeatureStream()
-        self._watching = any(keyword.reference_watch for keyword in self._keywords)
+        self._tracks = {keyword.features: FeatureTrack(keyword.features) for keyword in keywords}
+        self._reference_tracks = {
+            keyword.features: FeatureTrack(keyword.features)
+            for keyword in keywords
+            if keyword.reference_watch is not None
+        }
         self._reblocker = Reblocker()
         self._level = LevelTrack()
         self._next_sample: int | None = None
-        self._frames_end = 0
 
     def process(self, block: Block) -> list[Event]:
         """Take the next block.
@@ -162,38 +158,40 @@ class Chain:
         return self._score(frame)
 
     def _restart(self, start_sample: int) -> None:
-        self.features.reset()
-        self.reference_features.reset()
+        for track in (*self._tracks.values(), *self._reference_tracks.values()):
+            track.reset(start_sample)
         self._level.reset(start_sample)
-        self._frames_end = start_sample + FRAME_SAMPLES - HOP_SAMPLES
         for keyword in self._keywords:
             keyword.reset(start_sample)
 
     def _score(self, frame: FrontEndFrame) -> list[Event]:
         self._level.process(frame.detector)
-        frames = frame.features
-        if frames is None:
-            frames = self.features.process(frame.detector)
-        self._frames_end += len(frames) * HOP_SAMPLES
-        if self._watching:
-            self._watch_reference(frame)
-        if len(frames) == 0:
-            return []
+        self._watch_reference(frame)
+        frames = {
+            kind: track.process(frame.detector, frame.features if kind is PCEN else None)
+            for kind, track in self._tracks.items()
+        }
         steps = [
             (score, order)
             for order, keyword in enumerate(self._keywords)
-            for score in keyword.stream.process(frames, self._frames_end)
+            for score in keyword.stream.process(
+                frames[keyword.features], self._tracks[keyword.features].end_sample
+            )
         ]
         steps.sort(key=lambda step: (step[0].end_sample, step[1]))
         return list(self._decide(steps, frame.metrics))
 
     def _watch_reference(self, frame: FrontEndFrame) -> None:
-        frames = frame.reference_features
-        if frames is None:
-            frames = self.reference_features.process(frame.reference)
+        frames = {
+            kind: track.process(frame.reference, frame.reference_features if kind is PCEN else None)
+            for kind, track in self._reference_tracks.items()
+        }
         for keyword in self._keywords:
             if keyword.reference_watch is not None:
-                keyword.reference_watch.process(frame.reference, frames, self._frames_end)
+                track = self._reference_tracks[keyword.features]
+                keyword.reference_watch.process(
+                    frame.reference, frames[keyword.features], track.end_sample
+                )
 
     def _decide(
         self, steps: Sequence[tuple[Score, int]], metrics: FrontEndMetrics

@@ -12,7 +12,7 @@ from collections import deque
 import numpy as np
 
 from kwsd.block import SAMPLE_RATE_HZ, FloatArray
-from kwsd.model.stream import Score, StreamingModel
+from kwsd.model.stream import Score, ScoreStream
 
 # The word in the reference counts for this long: echo path and room let the microphone's copy end
 # later.
@@ -28,7 +28,7 @@ class ReferenceWatch:
 
     Parameters
     ----------
-    stream : StreamingModel
+    stream : ScoreStream
         An own instance of the model, with its own state.
     threshold : float
         Smoothed score from which the word counts as said.
@@ -36,7 +36,7 @@ class ReferenceWatch:
         Model steps in the moving average.
     """
 
-    def __init__(self, stream: StreamingModel, threshold: float, smoothing_steps: int) -> None:
+    def __init__(self, stream: ScoreStream, threshold: float, smoothing_steps: int) -> None:
         self._stream = stream
         self._threshold = threshold
         self._steps = smoothing_steps
@@ -57,7 +57,7 @@ class ReferenceWatch:
         reference : ndarray, float32 [samples]
             The reference as the front end aligned it with the microphones.
         frames : ndarray, float32 [k, bands]
-            Features that this piece completed.
+            Features of the model's kind that this piece completed.
         end_sample : int
             Sample position of the end of the last of them.
         """

@@ -36,16 +36,18 @@ class ToneScorer:
 
     def __init__(self):
         self.config = default_config()
+        levels = {
+            "low": Sensitivity(0.9, 0.1, 0.2),
+            "medium": Sensitivity(0.6, 0.5, 0.1),
+            "high": Sensitivity(0.3, 2.0, 0.05),
+        }
         self.package = SimpleNamespace(
             name="tone",
             version="0.1.0",
             labels=("tone",),
             smoothing_steps=4,
-            sensitivities={
-                "low": Sensitivity(0.9, 0.1, 0.2),
-                "medium": Sensitivity(0.6, 0.5, 0.1),
-                "high": Sensitivity(0.3, 2.0, 0.05),
-            },
+            sensitivities=levels,
+            threshold=lambda sensitivity: levels[sensitivity].threshold,
             timing=Timing(40.0, 300.0),
         )
 

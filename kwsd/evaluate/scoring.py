@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from kwsd.assemble import decision_config, keyword_of
 from kwsd.block import Block, FloatArray
-from kwsd.chain import Chain, Keyword, ScoreStream
+from kwsd.chain import Chain, Keyword
 from kwsd.config import Config, default_config
 from kwsd.decision import Decision, DecisionConfig, Detection
 from kwsd.dsp.backend import open_front_end
 from kwsd.dsp.frontend import FrontEndConfig
 from kwsd.event import ModelIdentity
 from kwsd.model.package import ModelPackage
-from kwsd.model.stream import StreamingModel
+from kwsd.model.stream import ScoreStream, StreamingModel
 from kwsd.runtime.base import Session
 from kwsd.runtime.select import EVALUATION_ORDER, open_session
 

@@ -102,6 +102,10 @@ class ModelPackage:
         """The network file."""
         return self.path / NETWORK_FILE
 
+    def threshold(self, sensitivity: str) -> float:
+        """Smoothed score that is a detection at low, medium or high sensitivity."""
+        return self.sensitivities[sensitivity].threshold
+
     def tensor(self, name: str) -> TensorSpec:
         """Input or output by name."""
         return next(t for t in (*self.inputs, *self.outputs) if t.name == name)

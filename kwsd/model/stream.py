@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,36 @@ class Score:
 
     value: float
     """Probability of the word, 0 to 1, not smoothed."""
+
+
+class ScoreStream(Protocol):
+    """Feature frames to scores, with a memory; `StreamingModel` is one."""
+
+    def process(self, frames: FloatArray, end_sample: int) -> list[Score]:
+        """Scores of the steps that these frames complete; the last frame ends at a sample."""
+
+    def reset(self) -> None:
+        """Forget the past."""
+
+
+def whole_steps(
+    frames: FloatArray, step: int, end_sample: int, hop_samples: int
+) -> Iterator[tuple[FloatArray, int]]:
+    """Cut frames into whole steps, each with the stream position just behind its last sample.
+
+    Parameters
+    ----------
+    frames : ndarray, float32 [frames, bands]
+        Held and new frames.
+    step : int
+        Frames of one step; what is left over at the end is for the next call.
+    end_sample : int
+        Stream position just behind the last frame.
+    hop_samples : int
+        Distance of two frames.
+    """
+    for end in range(step, len(frames) + 1, step):
+        yield frames[end - step : end], end_sample - (len(frames) - end) * hop_samples
 
 
 def quantise(real: FloatArray, spec: TensorSpec) -> NDArray[np.generic]:
@@ -86,11 +118,8 @@ class StreamingModel:
             )
         step = self._package.frames_per_step
         held = np.concatenate([self._held, frames])
-        scores = []
-        for start in range(0, len(held) - step + 1, step):
-            value = self._step(held[start : start + step])
-            behind = len(held) - (start + step)
-            scores.append(Score(end_sample - behind * HOP_SAMPLES, value))
+        steps = whole_steps(held, step, end_sample, HOP_SAMPLES)
+        scores = [Score(end, self._step(part)) for part, end in steps]
         self._held = held[len(held) // step * step :].copy()
         return scores
 

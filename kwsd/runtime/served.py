@@ -13,20 +13,28 @@ from kwsd.runtime.breaker import State
 from kwsd.runtime.usage import RuntimeUsage, UsageCount
 
 
-class ServedSession(Session, Protocol):
+class Served(Protocol):
+    """What runs a model, as metrics and the service see it."""
+
+    def usage(self) -> RuntimeUsage:
+        """Counters so far; may be called from any thread."""
+        ...
+
+    def rearm(self) -> None:
+        """Something changed (reload, resume, a device came): try what was given up again."""
+        ...
+
+    def close(self) -> None:
+        """Release everything."""
+        ...
+
+
+class ServedSession(Session, Served, Protocol):
     """A session as `kwsd.runtime.select` gives it out. For one thread; `usage` for any."""
 
     @property
     def runtime(self) -> str:
         """Name of the runtime that serves now."""
-        ...
-
-    def usage(self) -> RuntimeUsage:
-        """Counters so far."""
-        ...
-
-    def rearm(self) -> None:
-        """Something changed (reload, resume, a device came): try what was given up again."""
         ...
 
 
