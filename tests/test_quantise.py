@@ -13,7 +13,7 @@ from kwsd.runtime.litert import LiteRtSession
 from kwsd.train.layers import STRIDE, forward
 from kwsd.train.quantise import Affine, affine, calibrate, quantise_weights
 from kwsd.train.tflite_writer import write_tflite
-from kwsd.train.vectors import record
+from kwsd.train.vectors import _run, record, state_pairs
 
 VERSIONS = {
     "CONCATENATION": 2,
@@ -168,3 +168,25 @@ def test_recording_keeps_the_highest_score(network, signals):
     np.testing.assert_array_equal(every["s1_in"][1:], every["s1_out"][:-1])
     with pytest.raises(ValueError, match="give more features"):
         record(network, signals[0][:6], steps=5)
+
+
+def test_mixed_precision_gives_a_finer_probability(signals):
+    net = random_net()
+    ranges = calibrate(net, signals)
+    said = {}
+    for precision in ("int8", "mixed"):
+        session = LiteRtSession(write_tflite(net, ranges, precision), precision)
+        spec = next(t for t in session.outputs if t.name == "prob")
+        steps = _run(session, state_pairs(session.inputs), signals[0])
+        stored = np.array([step["prob"].item() for step in steps])
+        said[precision] = (stored - spec.zero_point) * spec.scale
+        assert all(t.dtype == "int8" for t in session.outputs if t.name != "prob")
+    assert spec.dtype == "int16" and spec.scale == pytest.approx(1 / 32768)
+    # The same network: what differs is the last layer's rounding, and how many values it can take.
+    np.testing.assert_allclose(said["mixed"], said["int8"], atol=0.02)
+    assert len(np.unique(said["mixed"])) > 2 * len(np.unique(said["int8"]))
+
+
+def test_an_unknown_precision_is_refused(signals):
+    with pytest.raises(ValueError, match="int8 or mixed"):
+        write_tflite(random_net(), calibrate(random_net(), signals), "int4")

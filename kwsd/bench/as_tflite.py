@@ -8,7 +8,7 @@ import numpy as np
 
 from kwsd.bench.layers import Layer, Table
 from kwsd.train.quantise import Affine, IntWeights
-from kwsd.train.tflite_writer import GraphBuilder
+from kwsd.train.tflite_builder import GraphBuilder
 
 ACTIVATIONS = Affine(0.05, 0)
 """One range for all tensors: values mean nothing, and sums and joins need no rescaling."""

@@ -14,6 +14,8 @@ from kwsd.model.package import ModelPackage
 from kwsd.runtime.base import Session
 
 LARGEST_CONTENT_BYTES = 64 << 20
+_WIDE_UNITS = 128
+"""Units of an int16 tensor to one of an int8 tensor of the same range."""
 
 
 def load_vectors(package: ModelPackage) -> dict[str, NDArray[Any]]:
@@ -53,8 +55,8 @@ def verify(package: ModelPackage, session: Session, tolerance: int | None = None
     session : Session
         Computes them.
     tolerance : int, optional
-        Largest difference in stored units that this runtime states for itself; the package's
-        otherwise.
+        Largest difference that this runtime states for itself, in units of an int8 tensor; the
+        package's otherwise.
 
     Returns
     -------
@@ -76,9 +78,10 @@ def verify(package: ModelPackage, session: Session, tolerance: int | None = None
             expected = arrays[spec.name][step].astype(np.int64)
             difference = int(np.max(np.abs(outputs[spec.name].astype(np.int64) - expected)))
             worst = max(worst, difference)
-            if difference > allowed:
+            limit = allowed * _WIDE_UNITS if spec.dtype == "int16" else allowed
+            if difference > limit:
                 raise ModelError(
                     f"model {package.name}: step {step} gives {spec.name} off by {difference}, "
-                    f"allowed {allowed}: this runtime does not compute the model"
+                    f"allowed {limit}: this runtime does not compute the model"
                 )
     return worst

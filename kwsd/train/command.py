@@ -11,6 +11,7 @@ from typing import Any
 
 from kwsd.errors import ConfigError, RuntimeUnavailable, UsageError
 from kwsd.train.phrase import plain_name
+from kwsd.train.quantise import PRECISIONS
 from kwsd.train.recordings import Recording, indexed, plain_folder, same_word
 
 DEFAULT_STEPS = 3000
@@ -84,6 +85,12 @@ def add_parser(subparsers: Any) -> None:
         metavar="SHARE",
         help="share of the negatives that are speech cut up and joined anew, 0 to 0.9 (default: 0)",
     )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="int8",
+        help="int8, or mixed: last layer and probability in int16 (default: int8)",
+    )
     parser.add_argument("--rooms", type=int, default=100, help="simulated rooms")
     parser.add_argument("--workers", type=int, default=2, help="processes for speech and judging")
     parser.set_defaults(run=run)
@@ -138,6 +145,7 @@ def run(args: argparse.Namespace) -> int:
             fit=FitConfig(steps=args.steps, seed=args.seed, splice_share=args.splices),
             workers=args.workers,
             command=_command(args),
+            precision=args.precision,
             rooms=args.rooms,
             other_phrases=tuple(args.other_phrase),
             other_renderings=DEFAULT_RENDERINGS if args.other_phrase else {},
@@ -158,6 +166,8 @@ def _command(args: argparse.Namespace) -> str:
     words += ["--renderings", "0" if args.no_synthesis else str(args.renderings)]
     if args.splices:
         words += ["--splices", f"{args.splices:g}"]
+    if args.precision != "int8":
+        words += ["--precision", args.precision]
     for other in args.other_phrase:
         words += ["--other-phrase", other]
     for option in ("data", "positives", "negatives", "dev_positives", "dev_negatives"):

@@ -22,6 +22,9 @@ PERCENTILE = 99.99
 
 BIAS_LIMIT = 2.0**30
 
+PRECISIONS = ("int8", "mixed")
+"""What the exporter writes; mixed has the last layer and its output in int16."""
+
 PROBABILITY_SCALE = 1.0 / 256.0
 PROBABILITY_ZERO = -128
 
@@ -47,6 +50,12 @@ def affine(low: float, high: float) -> Affine:
     low, high = min(low, 0.0), max(high, 0.0)
     scale = float(np.float32(max((high - low) / 255.0, 1e-8)))
     return Affine(scale, int(np.clip(round(-128.0 - low / scale), -128, 127)))
+
+
+def wide_affine(narrow: Affine) -> Affine:
+    """int16 map of the range of an int8 one: symmetric, as TFLite wants it."""
+    largest = max(abs(-128 - narrow.zero_point), abs(127 - narrow.zero_point)) * narrow.scale
+    return Affine(float(np.float32(largest / 32767.0)), 0)
 
 
 def calibrate(
@@ -103,8 +112,8 @@ class IntWeights:
     scale: NDArray[np.float32]
     """float32 [channels] or [1]."""
 
-    bias: NDArray[np.int32]
-    """int32 [channels]."""
+    bias: NDArray[np.int32] | NDArray[np.int64]
+    """int32 [channels]; int64 behind int16 activations."""
 
     bias_scale: NDArray[np.float32]
     """float32, input scale times weight scale."""
@@ -114,9 +123,14 @@ class IntWeights:
 
 
 def quantise_weights(
-    weights: FloatArray, bias: FloatArray, source: Affine, axis: int, per_channel: bool = True
+    weights: FloatArray,
+    bias: FloatArray,
+    source: Affine,
+    axis: int,
+    per_channel: bool = True,
+    bias_bits: int = 32,
 ) -> IntWeights:
-    """Symmetric int8 weights and the int32 bias that goes with them."""
+    """Symmetric int8 weights and the int32 or int64 bias that goes with them."""
     other = tuple(i for i in range(weights.ndim) if i != axis)
     top = np.abs(weights).max(axis=other if per_channel else None)
     # A channel that is all but zero must not make its bias overflow.
@@ -130,7 +144,7 @@ def quantise_weights(
     return IntWeights(
         values,
         scale,
-        np.rint(bias / bias_scale).astype(np.int32),
+        np.rint(bias / bias_scale).astype(np.int32 if bias_bits == 32 else np.int64),
         bias_scale.astype(np.float32),
         axis,
     )

@@ -78,6 +78,9 @@ class Plan:
     fit: FitConfig
     workers: int
     command: str
+    precision: str = "int8"
+    """In `kwsd.train.quantise.PRECISIONS`."""
+
     rooms: int = ROOMS
     residue_seconds: float = RESIDUE_SECONDS
     other_phrases: tuple[str, ...] = ()
@@ -164,15 +167,17 @@ def make_pools(plan: Plan, corpora: Corpora | None, report: Report) -> Pools:
     return pools
 
 
-def quantise(net: FloatNet, pools: Pools, seed: int) -> tuple[bytes, list[FloatArray]]:
-    """int8 network, and the feature signals that calibrated it."""
+def quantise(
+    net: FloatNet, pools: Pools, seed: int, precision: str
+) -> tuple[bytes, list[FloatArray]]:
+    """Quantised network, and the feature signals that calibrated it."""
     windows = Windows(pools, np.random.default_rng([seed, 3]))
     signals = [
         np.ascontiguousarray(features.T)
         for _ in range(CALIBRATION_BATCHES)
         for features in windows.batch(24, 40).features
     ]
-    return write_tflite(net, calibrate(net, signals)), signals
+    return write_tflite(net, calibrate(net, signals), precision), signals
 
 
 def word_length_ms(pools: Pools) -> float:
@@ -224,7 +229,7 @@ def train(plan: Plan, report: Report) -> ModelPackage:
         cost = partial(development_cost, rehearsal=rehearsal)
     network = fit(pools, plan.fit, checkpoint, report, cost=cost)
     net = to_float_net(network)
-    blob, signals = quantise(net, pools, plan.seed)
+    blob, signals = quantise(net, pools, plan.seed, plan.precision)
     recorded = record(blob, np.concatenate(signals[:24]), VECTOR_STEPS)
     content = PackageContent(
         name=plan.name,

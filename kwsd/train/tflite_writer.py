@@ -8,15 +8,11 @@ bytes.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from kwsd.train.layers import STRIDE, FloatNet
-from kwsd.train.quantise import Affine, IntWeights, quantise_weights
+from kwsd.train.quantise import PRECISIONS, Affine, quantise_weights, wide_affine
+from kwsd.train.tflite_builder import GraphBuilder
 
 FEATURE_INPUT = "features"
 SCORE_OUTPUT = "prob"
@@ -25,125 +21,19 @@ _CONCATENATION, _STRIDED_SLICE, _CONV, _DEPTHWISE = 2, 2, 3, 3
 _ADD, _RESHAPE, _FULLY_CONNECTED, _LOGISTIC = 2, 1, 4, 2
 """Operator versions: the oldest that carry int8."""
 
+_QUANTIZE, _FULLY_CONNECTED_16, _LOGISTIC_16 = 2, 7, 3
+"""Those that carry int16."""
 
-class GraphBuilder:
-    """Collects tensors and operators of one subgraph."""
-
-    def __init__(self) -> None:
-        from ai_edge_litert import schema_py_generated as schema
-
-        self.schema: Any = schema
-        self._buffers = [schema.BufferT()]
-        self._tensors: list[Any] = []
-        self._operators: list[Any] = []
-        self._codes: list[tuple[int, int]] = []
-        self._constants: dict[tuple[int, ...], int] = {}
-
-    def _add(self, name: str, shape: Sequence[int], kind: int, data: NDArray[Any] | None) -> Any:
-        tensor = self.schema.TensorT()
-        tensor.name, tensor.shape, tensor.type = name.encode(), [int(n) for n in shape], kind
-        tensor.buffer = 0
-        if data is not None:
-            buffer = self.schema.BufferT()
-            buffer.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
-            self._buffers.append(buffer)
-            tensor.buffer = len(self._buffers) - 1
-        self._tensors.append(tensor)
-        return tensor
-
-    def _quantised(self, tensor: Any, scale: Any, zero: Any, axis: int) -> int:
-        parameters = self.schema.QuantizationParametersT()
-        parameters.scale = np.atleast_1d(np.float32(scale)).tolist()
-        parameters.zeroPoint = np.atleast_1d(np.int64(zero)).tolist()
-        parameters.quantizedDimension = axis
-        tensor.quantization = parameters
-        return len(self._tensors) - 1
-
-    def activation(self, name: str, shape: Sequence[int], affine: Affine) -> int:
-        """An int8 tensor that is computed or fed; gives its index."""
-        tensor = self._add(name, shape, self.schema.TensorType.INT8, None)
-        return self._quantised(tensor, affine.scale, affine.zero_point, 0)
-
-    def weights(self, name: str, stored: IntWeights) -> tuple[int, int]:
-        """Weights and bias; gives both indices."""
-        kinds = self.schema.TensorType
-        tensor = self._add(f"{name}/weights", stored.values.shape, kinds.INT8, stored.values)
-        zeros = np.zeros(len(stored.scale))
-        weights = self._quantised(tensor, stored.scale, zeros, stored.axis)
-        tensor = self._add(f"{name}/bias", stored.bias.shape, kinds.INT32, stored.bias)
-        return weights, self._quantised(tensor, stored.bias_scale, zeros, 0)
-
-    def constant(self, *values: int) -> int:
-        """An int32 vector, made once."""
-        if values not in self._constants:
-            data = np.array(values, np.int32)
-            name = "const/" + "_".join(map(str, values))
-            self._add(name, [len(values)], self.schema.TensorType.INT32, data)
-            self._constants[values] = len(self._tensors) - 1
-        return self._constants[values]
-
-    def operator(
-        self,
-        builtin: int,
-        version: int,
-        inputs: Sequence[int],
-        output: int,
-        options: Any = None,
-        options_type: int = 0,
-    ) -> None:
-        """Append an operator."""
-        code = (builtin, version)
-        if code not in self._codes:
-            self._codes.append(code)
-        operator = self.schema.OperatorT()
-        operator.opcodeIndex = self._codes.index(code)
-        operator.inputs, operator.outputs = list(inputs), [output]
-        if options is not None:
-            operator.builtinOptionsType, operator.builtinOptions = options_type, options
-        self._operators.append(operator)
-
-    def finish(self, inputs: Sequence[int], outputs: Sequence[int], note: dict[str, Any]) -> bytes:
-        """Pack everything; `note` goes into the metadata entry "kwsd"."""
-        import flatbuffers
-
-        s = self.schema
-        graph = s.SubGraphT()
-        graph.tensors, graph.operators = self._tensors, self._operators
-        graph.inputs, graph.outputs, graph.name = list(inputs), list(outputs), b"main"
-        model = s.ModelT()
-        model.version, model.description = 3, b"kwsd streaming model"
-        model.subgraphs, model.operatorCodes = [graph], []
-        for builtin, version in self._codes:
-            code = s.OperatorCodeT()
-            code.builtinCode, code.version = builtin, version
-            code.deprecatedBuiltinCode = min(builtin, 127)
-            model.operatorCodes.append(code)
-        text = s.BufferT()
-        text.data = np.frombuffer(json.dumps(note, sort_keys=True).encode(), np.uint8)
-        model.buffers = [*self._buffers, text]
-        entry = s.MetadataT()
-        entry.name, entry.buffer = b"kwsd", len(model.buffers) - 1
-        model.metadata = [entry]
-        signature = s.SignatureDefT()
-        signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
-        signature.inputs = [self._named(i) for i in inputs]
-        signature.outputs = [self._named(i) for i in outputs]
-        model.signatureDefs = [signature]
-        builder = flatbuffers.Builder(1 << 16)
-        builder.Finish(model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
-
-    def _named(self, index: int) -> Any:
-        entry = self.schema.TensorMapT()
-        entry.name, entry.tensorIndex = self._tensors[index].name, index
-        return entry
+WIDE_PROBABILITY = Affine(1.0 / 32768.0, 0)
+"""What the operator LOGISTIC gives in int16, by its definition."""
 
 
 class _NetWriter:
     """Puts a `FloatNet` into a `GraphBuilder`, layer by layer."""
 
-    def __init__(self, net: FloatNet, ranges: dict[str, Affine]) -> None:
+    def __init__(self, net: FloatNet, ranges: dict[str, Affine], precision: str) -> None:
         self.net, self.ranges = net, ranges
+        self.wide_head = precision == "mixed"
         self.graph = GraphBuilder()
         self.builtin = self.graph.schema.BuiltinOperator
         self.kinds = self.graph.schema.BuiltinOptions
@@ -259,23 +149,46 @@ class _NetWriter:
             reshape,
             self.kinds.ReshapeOptions,
         )
-        # Per tensor: older runtimes do not know per-channel weights here.
-        stored = quantise_weights(net.head, net.head_bias, source, axis=0, per_channel=False)
-        logit = self.graph.activation("logit", [1, 1], self.ranges["logit"])
         options = s.FullyConnectedOptionsT()
         options.fusedActivationFunction = options.weightsFormat = 0
         options.keepNumDims = False
+        kind = self.kinds.FullyConnectedOptions
+        logits, probabilities, bits = self.ranges["logit"], self.ranges[SCORE_OUTPUT], 8
+        versions = (_FULLY_CONNECTED, _LOGISTIC)
+        if self.wide_head:
+            source, logits, bits = wide_affine(source), wide_affine(logits), 16
+            probabilities = WIDE_PROBABILITY
+            flat = self._widened(flat, source)
+            versions = (_FULLY_CONNECTED_16, _LOGISTIC_16)
+        # Per tensor: older runtimes do not know per-channel weights here.
+        stored = quantise_weights(
+            net.head, net.head_bias, source, axis=0, per_channel=False, bias_bits=4 * bits
+        )
+        logit = self.graph.activation("logit", [1, 1], logits, bits)
         self.graph.operator(
             self.builtin.FULLY_CONNECTED,
-            _FULLY_CONNECTED,
+            versions[0],
             [flat, *self.graph.weights("head", stored)],
             logit,
             options,
-            self.kinds.FullyConnectedOptions,
+            kind,
         )
-        probability = self.graph.activation(SCORE_OUTPUT, [1, 1], self.ranges[SCORE_OUTPUT])
-        self.graph.operator(self.builtin.LOGISTIC, _LOGISTIC, [logit], probability)
+        probability = self.graph.activation(SCORE_OUTPUT, [1, 1], probabilities, bits)
+        self.graph.operator(self.builtin.LOGISTIC, versions[1], [logit], probability)
         return probability
+
+    def _widened(self, flat: int, affine: Affine) -> int:
+        """The last activation in int16."""
+        wide = self.graph.activation("flat16", [1, self.net.channels], affine, 16)
+        self.graph.operator(
+            self.builtin.QUANTIZE,
+            _QUANTIZE,
+            [flat],
+            wide,
+            self.graph.schema.QuantizeOptionsT(),
+            self.kinds.QuantizeOptions,
+        )
+        return wide
 
     def write(self) -> bytes:
         """The whole file."""
@@ -292,7 +205,7 @@ class _NetWriter:
         return self.graph.finish(self.inputs, [probability, *self.state_outputs], note)
 
 
-def write_tflite(net: FloatNet, ranges: dict[str, Affine]) -> bytes:
+def write_tflite(net: FloatNet, ranges: dict[str, Affine], precision: str = "int8") -> bytes:
     """Quantise a network and give the bytes of its ``.tflite`` file.
 
     Parameters
@@ -301,10 +214,15 @@ def write_tflite(net: FloatNet, ranges: dict[str, Affine]) -> bytes:
         Weights.
     ranges : dict of Affine
         What `kwsd.train.quantise.calibrate` gives.
+    precision : str
+        ``int8``, or ``mixed``: int8 with the last layer and the probability in int16. Near 0 and 1
+        an int8 probability has steps of 1/256, and a threshold can lie nowhere between.
 
     Raises
     ------
     ValueError
-        A layer looks at one step only, so that its state would be empty.
+        An unknown precision, or a layer looks at one step only, so that its state would be empty.
     """
-    return _NetWriter(net, ranges).write()
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision {precision!r}: {' or '.join(PRECISIONS)} are allowed")
+    return _NetWriter(net, ranges, precision).write()

@@ -1,0 +1,167 @@
+"""int8 against mixed precision: the same network, exported twice, over the same recordings.
+
+    python benchmarks/precision.py MODEL --index DATA/index.csv --split dev --negatives DIR ...
+
+The package's weights and ranges are read back from its network, so nothing but the last layer
+differs. Prints misses at some false-accept rates, the largest difference of a smoothed score, size
+and time of a step. Thresholds come from the same recordings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from kwsd.errors import KwsdError
+from kwsd.evaluate.judge import judge
+from kwsd.evaluate.selection import select
+from kwsd.export.constants import Network, parse_network
+from kwsd.model.find import find_package
+from kwsd.model.package import ModelPackage, load_package
+from kwsd.model.write import PackageContent, write_package
+from kwsd.runtime.litert import LiteRtSession
+from kwsd.train.layers import Block, FloatNet
+from kwsd.train.quantise import PRECISIONS, Affine
+from kwsd.train.tflite_writer import write_tflite
+from kwsd.train.vectors import record
+
+RATES_PER_HOUR = (1.0, 0.5, 0.1)
+TIMED_STEPS = 3000
+
+
+def _weights(network: Network, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Real weights in the layout of the file, and the bias."""
+    tensors = {tensor.name: index for index, tensor in enumerate(network.outline.tensors)}
+    real = []
+    for part in ("weights", "bias"):
+        index = tensors[f"{name}/{part}"]
+        tensor, stored = network.outline.tensors[index], network.constants[index]
+        scale = np.array(tensor.scales, np.float32)
+        if part == "weights" and len(scale) > 1:
+            shape = [1] * stored.ndim
+            # Output channels come first, but in a depth-wise filter last.
+            shape[3 if stored.shape[0] == 1 else 0] = -1
+            scale = scale.reshape(shape)
+        real.append((stored * scale).astype(np.float32))
+    return real[0], real[1]
+
+
+def float_net(network: Network) -> tuple[FloatNet, dict[str, Affine]]:
+    """The network that a file of `kwsmodel train` holds, and the ranges of its activations."""
+    ranges = {
+        tensor.name: Affine(tensor.scales[0], tensor.zero_points[0])
+        for tensor in network.outline.tensors
+        if len(tensor.scales) == 1 and len(tensor.zero_points) == 1
+    }
+    stem, stem_bias = _weights(network, "stem")
+    blocks = []
+    while f"x{len(blocks) + 1}" in ranges:
+        depthwise, depthwise_bias = _weights(network, f"dw{len(blocks)}")
+        pointwise, pointwise_bias = _weights(network, f"pw{len(blocks)}")
+        kernel = depthwise[0, :, 0, :].T.copy()
+        past = next(
+            tensor.shape[1]
+            for tensor in network.outline.tensors
+            if tensor.name == f"s{len(blocks) + 1}_in"
+        )
+        dilation = past // (kernel.shape[1] - 1)
+        blocks.append(
+            Block(kernel, depthwise_bias, dilation, pointwise[:, 0, 0, :].copy(), pointwise_bias)
+        )
+    head, head_bias = _weights(network, "head")
+    net = FloatNet(
+        stem[:, :, 0, :].transpose(0, 2, 1).copy(), stem_bias, tuple(blocks), head, head_bias
+    )
+    return net, ranges
+
+
+def export(package: ModelPackage, precision: str, folder: Path) -> ModelPackage:
+    """The package's network in a precision, as a package of its own."""
+    net, ranges = float_net(parse_network(package.network.read_bytes()))
+    blob = write_tflite(net, ranges, precision)
+    rng = np.random.default_rng(0)
+    features = np.abs(rng.standard_normal((200, net.bands))).astype(np.float32)
+    recorded = record(blob, features)
+    return write_package(
+        folder,
+        PackageContent(
+            name=package.name,
+            version=package.version,
+            phrase=package.phrase,
+            labels=package.labels,
+            network=blob,
+            inputs=recorded.inputs,
+            outputs=recorded.outputs,
+            states=recorded.states,
+            vectors=recorded.vectors,
+            sensitivities={k: replace(v) for k, v in package.sensitivities.items()},
+            timing=package.timing,
+            licence="Apache-2.0",
+            card="benchmark",
+            data=(),
+            smoothing_steps=package.smoothing_steps,
+            tolerance=package.vectors.tolerance,
+        ),
+    )
+
+
+def step_us(package: ModelPackage) -> float:
+    """Median time of a step, input and output included, in microseconds."""
+    session = LiteRtSession(package.network.read_bytes(), package.name)
+    inputs = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in session.inputs}
+    times = []
+    for _ in range(TIMED_STEPS):
+        begun = time.perf_counter()
+        session.step(inputs)
+        times.append(time.perf_counter() - begun)
+    session.close()
+    return float(1e6 * np.median(times))
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("--index", type=Path, required=True)
+    parser.add_argument("--label", help="word in the index (default: the model's name)")
+    parser.add_argument("--split", default="dev")
+    parser.add_argument("--negatives", type=Path, nargs="+", required=True)
+    parser.add_argument("--workers", type=int, default=2)
+    args = parser.parse_args()
+    try:
+        package = load_package(find_package(args.model))
+        label = args.label or package.name
+        selection = select(None, args.negatives, args.index, label, args.split)
+        with tempfile.TemporaryDirectory() as folder:
+            made = {p: export(package, p, Path(folder) / p) for p in PRECISIONS}
+            heard = {p: judge(m, selection, workers=args.workers) for p, m in made.items()}
+            for precision, result in heard.items():
+                curve = result.curve
+                cells = []
+                for rate in RATES_PER_HOUR:
+                    point = curve.at_rate(rate)
+                    cells.append("-" if point is None else f"{point.misses} of {point.positives}")
+                none = curve.at_none_seen()
+                size = made[precision].network.stat().st_size
+                rates = ", ".join(f"{rate:g}" for rate in RATES_PER_HOUR)
+                print(
+                    f"{precision:5}  misses at {rates} FA/h: {', '.join(cells)}; none seen: "
+                    f"{none.misses} (threshold {none.threshold:.4f})  {result.hours:.2f} h"
+                )
+                print(f"{'':5}  {size} bytes, {step_us(made[precision]):.1f} us a step")
+            narrow, wide = (np.array([h.score for h in heard[p].heard]) for p in PRECISIONS)
+            print(f"largest difference of a positive's score: {np.abs(narrow - wide).max():.4f}")
+    except KwsdError as error:
+        print(f"precision: error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
