@@ -1,4 +1,4 @@
-"""`kwsmodel`: the program that works on models (train, evaluate)."""
+"""`kwsmodel`: the program that works on models."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ def build_parser() -> argparse.ArgumentParser:
     import kwsd.bench.command as bench_command
     import kwsd.compile.check_command as check_command
     import kwsd.compile.command as compile_command
+    import kwsd.cut.command as cut_command
+    import kwsd.cut.run_command as run_command
     import kwsd.evaluate.command as evaluate_command
     import kwsd.export.command as export_command
     import kwsd.train.command as train_command
 
-    parser = _Parser(prog="kwsmodel", description="Train and judge wake-word models.")
+    parser = _Parser(prog="kwsmodel", description="Train, judge, compile, cut and compare wake-word models.")
     parser.add_argument("--version", action="version", version=f"kwsmodel {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     subparsers: Any = parser.add_subparsers(
@@ -40,6 +42,8 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate_command.add_parser(subparsers)
     check_command.add_parser(subparsers)
     compile_command.add_parser(subparsers)
+    cut_command.add_parser(subparsers)
+    run_command.add_parser(subparsers)
     export_command.add_parser(subparsers)
     bench_command.add_parser(subparsers)
     return parser

@@ -7,9 +7,9 @@ the operations that the hardware can do in a second, and by the bytes that it ca
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 
-from kwsd.compile.outline import Operator, Outline
+from kwsd.compile.outline import Outline
+from kwsd.compile.work import multiplies, values
 
 _BYTES = {
     "float32": 4,
@@ -78,27 +78,11 @@ def graph_cost(outline: Outline) -> GraphCost:
     outline : Outline
         Of a TensorFlow Lite network; open sizes count as 1.
     """
-    multiplies = moved = 0
+    total = moved = 0
     for operator in outline.operators:
-        multiplies += _multiplies(operator, outline)
+        total += multiplies(outline, operator)
         for index in (*operator.inputs, *operator.outputs):
             if index >= 0:
                 tensor = outline.tensors[index]
-                moved += _values(tensor.shape) * _BYTES.get(tensor.dtype, 1)
-    return GraphCost(multiplies, moved)
-
-
-def _values(shape: tuple[int, ...]) -> int:
-    return prod(max(size, 1) for size in shape)
-
-
-def _multiplies(operator: Operator, outline: Outline) -> int:
-    if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"):
-        return 0
-    weights = outline.tensors[operator.inputs[1]].shape
-    if operator.name == "TRANSPOSE_CONV":
-        return _values(outline.tensors[operator.inputs[2]].shape) * prod(weights[:3])
-    out = _values(outline.tensors[operator.outputs[0]].shape)
-    if operator.name == "DEPTHWISE_CONV_2D":
-        return out * prod(weights[1:3])
-    return out * prod(weights[1:])
+                moved += values(tensor.shape) * _BYTES.get(tensor.dtype, 1)
+    return GraphCost(total, moved)

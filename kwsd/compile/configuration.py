@@ -7,8 +7,9 @@ Compass tools). Neither compiler was at hand to try them on.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
-from kwsd.model.package import ModelPackage, TensorSpec
+from kwsd.model.package import TensorSpec
 
 GRAPH = "aipu.bin"
 NETWORK = "model.tflite"
@@ -19,6 +20,26 @@ COMPASS_FILE = "compass.cfg"
 SDK2021_FILE = "sdk2021.cfg"
 
 
+class Bordered(Protocol):
+    """What a compiler has to be told of a network; a `ModelPackage` is one."""
+
+    @property
+    def name(self) -> str:
+        """For the compiler's messages."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """In the network's order."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """Likewise."""
+
+    @property
+    def feature_input(self) -> str:
+        """The input that is calibrated where only one can be."""
+
+
 def _shapes(specs: tuple[TensorSpec, ...]) -> str:
     return ",".join("[" + ", ".join(map(str, spec.shape)) + "]" for spec in specs)
 
@@ -27,7 +48,7 @@ def _names(specs: tuple[TensorSpec, ...]) -> str:
     return ",".join(spec.name for spec in specs)
 
 
-def _parser(package: ModelPackage) -> dict[str, str]:
+def _parser(package: Bordered) -> dict[str, str]:
     """Borders: every input and output by name, in the package's order, with its shape."""
     return {
         "model_type": "tflite",
@@ -41,7 +62,7 @@ def _parser(package: ModelPackage) -> dict[str, str]:
     }
 
 
-def compass_configuration(package: ModelPackage, target: str) -> str:
+def compass_configuration(package: Bordered, target: str) -> str:
     """For the Compass tools (Parser, Optimizer, GBuilder).
 
     The network's own scales stay (``compat_quantized_model``), states among them. The optimizer's
@@ -69,7 +90,7 @@ def compass_configuration(package: ModelPackage, target: str) -> str:
     )
 
 
-def sdk2021_configuration(package: ModelPackage, target: str) -> str:
+def sdk2021_configuration(package: Bordered, target: str) -> str:
     """For the kit that came with the R329 (BuildTool 4.0)."""
     return _text(
         {

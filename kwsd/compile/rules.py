@@ -70,7 +70,7 @@ def findings(outline: Outline, states: Sequence[tuple[str, str]] = ()) -> list[F
     """
     found = list(_subgraphs(outline))
     for operator in outline.operators:
-        found += _operator(outline, operator)
+        found += operator_findings(outline, operator)
     for index, tensor in enumerate(outline.tensors):
         found += _tensor(tensor, index in outline.inputs or index in outline.outputs)
     found += _states(outline, states)
@@ -93,6 +93,11 @@ def _subgraphs(outline: Outline) -> Iterator[Finding]:
             f"{outline.subgraphs} graphs, the compiler reads the first: control flow and hidden "
             "state must go; states become inputs and outputs",
         )
+
+
+def operator_findings(outline: Outline, operator: Operator) -> list[Finding]:
+    """What the front end would refuse about one operator."""
+    return list(_operator(outline, operator))
 
 
 def _operator(outline: Outline, operator: Operator) -> Iterator[Finding]:

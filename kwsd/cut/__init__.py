@@ -1,0 +1,1 @@
+"""Cut: divide a network into bodies for the AIPU and heads, tails and gaps for the CPU."""

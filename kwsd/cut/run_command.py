@@ -1,0 +1,140 @@
+"""`kwsmodel run`: the cut network, part after part, against the recorded steps of the uncut one."""
+
+from __future__ import annotations
+
+import argparse
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kwsd.cut.chain import CutChain, Tensors
+from kwsd.cut.manifest import CutManifest
+from kwsd.errors import EX_DATAERR, EX_OK, ConfigError, MissingFileError, ModelError, OutputError
+
+DESCRIPTION = """\
+Runs a cut network on this machine's CPU. Without --input the recorded steps of the uncut network
+are repeated and every output must be the same to the last bit. With --input FILE.npz (arrays by
+input, [steps, *shape]) states that are not in the file go round by themselves, from zero.
+"""
+EXIT_CODES = """\
+exit codes: 0 done, all outputs equal; 65 an output differs, or a file is not what it should be;
+66 file missing; 73 the output cannot be written
+"""
+LARGEST_CONTENT_BYTES = 256 << 20
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "run",
+        help="execute a cut network",
+        description=DESCRIPTION,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("cut", metavar="FOLDER", type=Path, help="made by kwsmodel cut")
+    parser.add_argument("--input", type=Path, metavar="FILE", help=".npz with inputs")
+    parser.add_argument("--output", type=Path, metavar="FILE", help=".npz for the outputs")
+    parser.add_argument("--repeats", type=int, default=1, help="run the steps so often, for times")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `kwsmodel run`; gives the exit code."""
+    if args.repeats < 1:
+        raise ConfigError(f"--repeats {args.repeats}: a whole number from 1 is needed")
+    chain = CutChain(args.cut)
+    try:
+        source = args.input or args.cut / chain.manifest.vectors
+        arrays = _load(source)
+        for _ in range(args.repeats):
+            outputs = _steps(chain, arrays, source)
+        different = [] if args.input else _different(arrays, outputs)
+        _report(chain)
+    finally:
+        chain.close()
+    if args.output is not None:
+        _store(args.output, outputs)
+    for line in different:
+        print(line)
+    if args.input is None and not different:
+        print("every output equals the uncut network's")
+    return EX_DATAERR if different else EX_OK
+
+
+def _load(path: Path) -> Tensors:
+    try:
+        with zipfile.ZipFile(path) as file:
+            size = sum(entry.file_size for entry in file.infolist())
+        if size > LARGEST_CONTENT_BYTES:
+            raise ValueError(f"unpacks to {size} bytes, allowed {LARGEST_CONTENT_BYTES}")
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: no such file") from None
+    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path} is no .npz of arrays: {error}") from None
+
+
+def _steps(chain: CutChain, arrays: Tensors, source: Path) -> Tensors:
+    manifest = chain.manifest
+    fed = {name: arrays[name] for name in manifest.inputs if name in arrays}
+    held = _states(manifest, fed)
+    missing = [name for name in manifest.inputs if name not in fed and name not in held]
+    if missing:
+        raise ModelError(f"{source}: no array {missing[0]!r}; inputs are {manifest.inputs}")
+    for name, values in fed.items():
+        tensor = manifest.tensors[name]
+        if values.shape[1:] != tensor.shape or values.dtype != np.dtype(tensor.dtype):
+            raise ModelError(
+                f"{source}: {name} is {values.dtype} {list(values.shape)}, expected "
+                f"{tensor.dtype} [steps, {', '.join(map(str, tensor.shape))}]"
+            )
+    lengths = {len(values) for values in fed.values()}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ModelError(
+            f"{source}: arrays of {sorted(lengths)} steps; one number above 0 is needed"
+        )
+    given: list[Tensors] = []
+    for step in range(lengths.pop()):
+        outputs = chain.step({**{name: values[step] for name, values in fed.items()}, **held})
+        held = {first: outputs[last] for first, last in manifest.states if first in held}
+        given.append(outputs)
+    return {name: np.stack([outputs[name] for outputs in given]) for name in manifest.outputs}
+
+
+def _states(manifest: CutManifest, fed: Tensors) -> Tensors:
+    """States that go round by themselves, at real zero."""
+    held: Tensors = {}
+    for first, _ in manifest.states:
+        if first not in fed:
+            tensor = manifest.tensors[first]
+            zero = tensor.zero_points[0] if tensor.zero_points else 0
+            held[first] = np.full(tensor.shape, zero, tensor.dtype)
+    return held
+
+
+def _different(expected: Tensors, given: Tensors) -> list[str]:
+    lines = []
+    for name, values in given.items():
+        off = np.abs(values.astype(np.float64) - expected[name].astype(np.float64))
+        if off.max(initial=0.0) > 0:
+            lines.append(f"{name} differs from the uncut network by up to {off.max():g}")
+    return lines
+
+
+def _report(chain: CutChain) -> None:
+    for part, times in zip(chain.manifest.parts, chain.times_s, strict=True):
+        median_us = 1e6 * float(np.median(times))
+        print(f"{part.name}: median {median_us:.1f} us on the CPU, {len(times)} runs")
+
+
+def _store(path: Path, outputs: Tensors) -> None:
+    try:
+        with path.open("wb") as file:
+            np.savez(file, **outputs)  # type: ignore[arg-type]
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from None

@@ -1,0 +1,258 @@
+"""Cut: parts are convex and whole, the cut chain gives the uncut network's bytes, bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kwsd.bench.as_tflite import write_random_tflite
+from kwsd.bench.layers import Table
+from kwsd.compile.outline import Operator, Outline, Tensor, parse_outline
+from kwsd.cut.chain import CutChain
+from kwsd.cut.manifest import MANIFEST, read_manifest
+from kwsd.cut.partition import BODY, REST, Partition, partition
+from kwsd.errors import ModelError
+from kwsd.kwsmodel import main
+from kwsd.runtime.litert import LiteRtSession
+
+READ, UNREAD = "ADD", "RESIZE_NEAREST_NEIGHBOR"
+
+
+def tensor(name: str, dtype: str = "int8") -> Tensor:
+    return Tensor(name, (1, 4), dtype, (0.1,), (0,), False)
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> Outline:
+    """A random graph: every operator reads one to three earlier tensors."""
+    count = draw(st.integers(1, 14))
+    operators = []
+    for index in range(count):
+        sources = draw(st.lists(st.integers(0, index), min_size=1, max_size=3, unique=True))
+        name = draw(st.sampled_from((READ, UNREAD)))
+        operators.append(Operator(index, name, tuple(sources), (index + 1,), None))
+    read = {source for operator in operators for source in operator.inputs}
+    outputs = tuple(i for i in range(1, count + 1) if i not in read)
+    tensors = tuple(tensor(f"t{i}") for i in range(count + 1))
+    return Outline(tensors, tuple(operators), (0,), outputs, 1)
+
+
+def runs_in_order(outline: Outline, made: Partition) -> bool:
+    """Whether every part finds what it reads when its turn comes: convexity, as it is used."""
+    known = set(outline.inputs)
+    for part in made.parts:
+        inside: set[int] = set()
+        for index in part.operators:
+            operator = outline.operators[index]
+            if not all(source in known or source in inside for source in operator.inputs):
+                return False
+            inside.update(operator.outputs)
+        known |= inside
+    return True
+
+
+@given(networks())
+@settings(max_examples=300, deadline=None)
+def test_every_operator_is_in_one_part_and_parts_can_run_in_turn(outline: Outline) -> None:
+    made = partition(outline, least_multiplies=0)
+    placed = [index for part in made.parts for index in part.operators]
+    assert sorted(placed) == list(range(len(outline.operators)))
+    assert runs_in_order(outline, made)
+    for part in made.parts:
+        names = {outline.operators[index].name for index in part.operators}
+        assert names == ({READ} if part.kind == BODY else {UNREAD})
+
+
+@given(networks())
+@settings(max_examples=100, deadline=None)
+def test_bodies_that_are_not_worth_their_border_stay(outline: Outline) -> None:
+    made = partition(outline, least_multiplies=1)
+    assert [part.kind for part in made.parts] == [REST]
+    assert len(made.reasons) == len(outline.operators)
+
+
+def test_floating_point_stays_on_the_cpu() -> None:
+    tensors = (tensor("a"), tensor("b", "float32"), tensor("c", "float32"), tensor("d"))
+    operators = (
+        Operator(0, "DEQUANTIZE", (0,), (1,), None),
+        Operator(1, "ADD", (1, 1), (2,), None),
+        Operator(2, "QUANTIZE", (2,), (3,), None),
+    )
+    made = partition(Outline(tensors, operators, (0,), (3,), 1), 0)
+    assert [part.kind for part in made.parts] == [REST]
+    assert "float32" in made.reasons[0] and "float32" in made.reasons[2]
+
+
+def branched() -> bytes:
+    """Two branches around an operator that the AIPU does not read, joined behind it."""
+    table = Table("branched")
+    image = table.image(12)
+    first = table.conv(image, 8, 3, 2)
+    grown = table.upsample(first)
+    beside = table.conv(image, 8, 3)
+    table.conv(table.concat(grown, beside), 6, 3)
+    table.dense(table.global_pool(table.conv(grown, 4, relu=False)), 5)
+    return write_random_tflite(table)
+
+
+def cut(folder: Path, *arguments: str) -> tuple[int, Path]:
+    (folder / "net.tflite").write_bytes(branched())
+    out = folder / "cut"
+    command = ["cut", str(folder / "net.tflite"), "--out", str(out), "--min-multiplies", "100"]
+    return main([*command, *arguments]), out
+
+
+def test_cut_chain_gives_the_uncut_bytes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out = cut(tmp_path)
+    assert code == 0
+    manifest = read_manifest(out)
+    assert [part.kind for part in manifest.parts] == [BODY, REST, BODY]
+    said = capsys.readouterr().out
+    assert "RESIZE_NEAREST_NEIGHBOR: not read by the compiler's front end" in said
+    chain = CutChain(out)
+    whole = LiteRtSession(branched(), "whole", delegates=False)
+    rng = np.random.default_rng(3)
+    for _ in range(5):
+        inputs = {spec.name: rng.integers(-128, 128, spec.shape, np.int8) for spec in whole.inputs}
+        expected, found = whole.step(inputs), chain.step(inputs)
+        assert expected.keys() == found.keys()
+        for name, values in expected.items():
+            np.testing.assert_array_equal(found[name], values)
+    assert main(["run", str(out)]) == 0
+    assert "every output equals" in capsys.readouterr().out
+
+
+def test_bodies_hold_what_the_compiler_reads_and_nothing_else(tmp_path: Path) -> None:
+    _, out = cut(tmp_path)
+    for part in read_manifest(out).parts:
+        outline = parse_outline((out / part.file).read_bytes())
+        names = {operator.name for operator in outline.operators}
+        assert (UNREAD in names) == (part.kind == REST)
+        assert [outline.tensors[i].name for i in outline.inputs] == list(part.inputs)
+        configured = {file.name for file in (out / part.file).parent.iterdir()}
+        assert ("compass.cfg" in configured) == (part.kind == BODY)
+        if part.kind == BODY:
+            text = (out / part.file).with_name("compass.cfg").read_text()
+            assert f"input = {','.join(part.inputs)}" in text
+            assert f"output = {','.join(part.outputs)}" in text
+
+
+@pytest.mark.parametrize("model", ["computer", "jarvis"])
+def test_shipped_packages_are_one_body(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["cut", model, "--out", str(tmp_path / "cut")]) == 0
+    manifest = read_manifest(tmp_path / "cut")
+    assert [part.kind for part in manifest.parts] == [BODY]
+    assert len(manifest.states) == 6
+    assert main(["run", str(tmp_path / "cut"), "--repeats", "2"]) == 0
+    assert "every output equals" in capsys.readouterr().out
+
+
+def test_states_go_round_by_themselves(tmp_path: Path) -> None:
+    assert main(["cut", "computer", "--out", str(tmp_path / "cut")]) == 0
+    features = np.random.default_rng(1).integers(-128, 128, (6, 1, 2, 1, 40), np.int8)
+    np.savez(tmp_path / "in.npz", features=features)
+    outputs = tmp_path / "out.npz"
+    command = ["run", str(tmp_path / "cut"), "--input", str(tmp_path / "in.npz")]
+    assert main([*command, "--output", str(outputs)]) == 0
+    with np.load(outputs) as found:
+        # Each step remembers the one before: the last two frames that went in come out as state.
+        assert found["prob"].shape[0] == 6
+        np.testing.assert_array_equal(found["s0_out"][2][0, -2:], features[2][0])
+
+
+def test_a_changed_part_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out = cut(tmp_path)
+    file = out / read_manifest(out).parts[0].file
+    file.write_bytes(file.read_bytes()[:-1] + b"\x01")
+    assert main(["run", str(out)]) == 65
+    assert "is not the file of the manifest" in capsys.readouterr().err
+
+
+def test_another_result_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Steps of another network with honest hashes: the comparison itself must see it."""
+    _, out = cut(tmp_path)
+    with np.load(out / "vectors.npz") as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    name = read_manifest(out).outputs[0]
+    arrays[name] = arrays[name] + np.int8(1)
+    np.savez(out / "vectors.npz", **arrays)
+    import hashlib
+
+    rows = json.loads((out / MANIFEST).read_text())
+    rows["vectors_sha256"] = hashlib.sha256((out / "vectors.npz").read_bytes()).hexdigest()
+    (out / MANIFEST).write_text(json.dumps(rows))
+    assert main(["run", str(out)]) == 65
+    assert f"{name} differs from the uncut network" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda rows: rows.pop("parts"),
+        lambda rows: rows.update(format=9),
+        lambda rows: rows["parts"][0].update(kind="npu"),
+        lambda rows: rows["parts"][0].update(file="../net.tflite"),
+        lambda rows: rows["parts"].reverse(),
+        lambda rows: rows["outputs"].append("nowhere"),
+    ],
+)
+def test_damaged_manifests_are_refused(damage, tmp_path: Path) -> None:
+    _, out = cut(tmp_path)
+    rows = json.loads((out / MANIFEST).read_text())
+    damage(rows)
+    (out / MANIFEST).write_text(json.dumps(rows))
+    with pytest.raises(ModelError):
+        read_manifest(out)
+
+
+def test_folder_that_is_no_cut_is_not_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "mine").write_text("x")
+    assert cut(tmp_path)[0] == 73
+    assert (tmp_path / "cut" / "mine").read_text() == "x"
+    assert not list(tmp_path.glob(".cut*"))
+    assert "name another folder" in capsys.readouterr().err
+
+
+def test_an_earlier_cut_is_replaced(tmp_path: Path) -> None:
+    assert cut(tmp_path)[0] == 0
+    assert cut(tmp_path)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "words"),
+    [
+        (b"text", 65, "no TFLite network"),
+        (branched()[:4000], 65, "no TFLite network"),
+    ],
+)
+def test_foreign_and_truncated_files(
+    content: bytes, code: int, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.tflite").write_bytes(content)
+    assert main(["cut", str(tmp_path / "x.tflite")]) == code
+    assert words in capsys.readouterr().err
+
+
+def test_nothing_left_for_the_aipu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out = cut(tmp_path, "--min-multiplies", "1000000000")
+    assert code == 65 and not out.exists()
+    assert "nothing is left for the AIPU" in capsys.readouterr().out
+
+
+def test_missing_inputs_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out = cut(tmp_path)
+    np.savez(tmp_path / "in.npz", other=np.zeros(3))
+    assert main(["run", str(out), "--input", str(tmp_path / "in.npz")]) == 65
+    assert "no array 'input0'" in capsys.readouterr().err
