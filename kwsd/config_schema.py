@@ -185,7 +185,7 @@ class RuntimeSettings:
         5.0, "float", "AIPU: longest start of the engine", low=0.5, high=60.0
     )
     aipu_job_limit_low_ms: int = _key(
-        50, "int", "AIPU: least limit of a job; in between: 5 x p99 at start", low=5, high=1000
+        35, "int", "AIPU: least limit of a job; in between: 5 x p99 at start", low=5, high=1000
     )
     aipu_job_limit_high_ms: int = _key(
         200, "int", "AIPU: greatest limit of a job", low=5, high=1000

@@ -80,7 +80,7 @@ def test_wrong_input_is_refused_before_the_driver_reads_it(session, double):
 
 
 def test_time_limit_is_the_smallest_for_fast_jobs(session):
-    assert session.timeout_ms == 50
+    assert session.timeout_ms == 35
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_killed_engine(session):
 
 
 def test_signals_do_not_reach_the_waiting_thread(session, double):
-    double.next("finish", "late 40")
+    double.next("finish", "late 20")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM, signal.SIGUSR1):
         os.kill(session.pid, number)
     check_step(session)

@@ -39,7 +39,7 @@ class Limits:
     first_steps_ms: int = 1000
     """Limit of a job until its usual time is known."""
 
-    smallest_ms: int = 50
+    smallest_ms: int = 35
     """Least limit of a job in service; must stay below the slack of the audio ring."""
 
     largest_ms: int = 200
