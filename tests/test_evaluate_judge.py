@@ -23,6 +23,7 @@ from kwsd.evaluate.scoring import (
     track_of,
 )
 from kwsd.evaluate.selection import Positive, Selection
+from kwsd.evaluate.surroundings import QUIET
 from kwsd.model.package import Sensitivity, Timing
 from kwsd.model.stream import Score
 
@@ -51,7 +52,7 @@ class ToneScorer:
             timing=Timing(40.0, 300.0),
         )
 
-    def score(self, pcm):
+    def score(self, pcm, reference=None):
         frames = pcm[: len(pcm) // STEP * STEP].reshape(-1, STEP).astype(np.float64)
         phase = np.exp(-2j * np.pi * TONE_HZ * np.arange(STEP) / RATE)
         energy = (frames**2).sum(axis=1) + 1e-6
@@ -94,7 +95,7 @@ def selection(tmp_path):
 
 
 def judge(selection, seed=0):
-    bench = Bench(ToneScorer(), None, seed)
+    bench = Bench(ToneScorer(), QUIET, seed)
     jobs, skipped = plan(selection)
     return gather(jobs, map(bench.run, jobs), skipped, lambda seconds: None)
 
@@ -163,7 +164,7 @@ def test_the_seed_decides_alone(selection):
 
 def test_jobs_give_the_same_in_any_order(selection):
     jobs, _ = plan(selection)
-    forth, back = Bench(ToneScorer(), None, 0), Bench(ToneScorer(), None, 0)
+    forth, back = Bench(ToneScorer(), QUIET, 0), Bench(ToneScorer(), QUIET, 0)
     assert [forth.run(j) for j in jobs] == [back.run(j) for j in reversed(jobs)][::-1]
 
 

@@ -8,7 +8,9 @@ from kwsd.errors import AudioError, MissingFileError, UsageError
 from kwsd.evaluate.noise import NoisePool, loudest_energy, noise_gain, usable_noise
 from kwsd.evaluate.recording import Part, find_recordings, parts_of, read_part, speech_bounds
 from kwsd.evaluate.selection import select
-from kwsd.evaluate.stage import FLOOR_DBFS, LEAD_S, stage_reel, stage_utterance, wind_reels
+from kwsd.evaluate.stage import FLOOR_DBFS, stage_reel, stage_utterance, wind_reels
+from kwsd.evaluate.surroundings import LEAD_S, QUIET, Surroundings
+from kwsd.train.rooms import Room
 
 RATE = 16000
 
@@ -143,7 +145,7 @@ def test_an_utterance_has_room_around_it_and_no_digital_silence(tmp_path):
     audio = word()
     audio[:4000] = 0.0
     path = write(tmp_path / "w.wav", audio)
-    staged = stage_utterance(only_part(path), None, np.random.default_rng(0))
+    staged = stage_utterance(only_part(path), QUIET, np.random.default_rng(0))
     assert staged.onset_sample / RATE == pytest.approx(LEAD_S + 0.5, abs=0.03)
     assert staged.end_sample / RATE == pytest.approx(LEAD_S + 1.1, abs=0.03)
     quiet = staged.pcm[RATE : RATE + 1600]
@@ -154,7 +156,7 @@ def test_an_utterance_has_room_around_it_and_no_digital_silence(tmp_path):
 def test_a_reel_counts_recordings_and_knows_where_they_are(tmp_path):
     parts = [only_part(write(tmp_path / f"{i}.wav", word(seed=i))) for i in range(3)]
     silent = only_part(write(tmp_path / "silent.wav", np.zeros(RATE)))
-    reel = stage_reel([parts[0], silent, *parts[1:]], None, np.random.default_rng(0))
+    reel = stage_reel([parts[0], silent, *parts[1:]], QUIET, np.random.default_rng(0))
     assert reel.seconds == pytest.approx(4.5)
     assert len(reel.skipped) == 1
     part, time_s = reel.place(reel.starts[2] + RATE)
@@ -166,8 +168,8 @@ def test_a_reel_counts_recordings_and_knows_where_they_are(tmp_path):
 def test_noise_lies_under_a_whole_reel(tmp_path):
     parts = [only_part(write(tmp_path / f"{i}.wav", word(seed=i))) for i in range(2)]
     noise = NoisePool([write(tmp_path / "n.wav", word(level=0.2, floor=0.2))], 10.0)
-    clean = stage_reel(parts, None, np.random.default_rng(0))
-    noisy = stage_reel(parts, noise, np.random.default_rng(0))
+    clean = stage_reel(parts, QUIET, np.random.default_rng(0))
+    noisy = stage_reel(parts, Surroundings(noise), np.random.default_rng(0))
     assert len(clean.pcm) == len(noisy.pcm)
     pause = slice(0, RATE)
     assert np.std(noisy.pcm[pause]) > 10 * np.std(clean.pcm[pause])
@@ -235,3 +237,38 @@ def test_selections_that_cannot_be_meant_are_refused(collection):
     (collection / "odd.csv").write_text("file,label\n")
     with pytest.raises(AudioError, match="no column 'path'"):
         select([], [collection], collection / "odd.csv", "alpha", None)
+
+
+def rooms():
+    """A room whose talker comes with an echo 100 ms later, and a loudspeaker at once."""
+    talker, loudspeaker = np.zeros(1601, np.float32), np.zeros(200, np.float32)
+    talker[[0, 1600]] = 0.8, 0.6
+    loudspeaker[10] = 1.0
+    return (Room(talker, loudspeaker),)
+
+
+def test_far_recordings_are_longer_and_as_loud(tmp_path):
+    path = write(tmp_path / "w.wav", word())
+    far = Surroundings(rooms=rooms(), far=True)
+    dry, wet = (
+        stage_utterance(only_part(path), where, np.random.default_rng(0)) for where in (QUIET, far)
+    )
+    assert len(wet.pcm) == len(dry.pcm) + 6400
+    assert (wet.onset_sample, wet.end_sample) == (dry.onset_sample, dry.end_sample)
+    assert np.sum(wet.pcm**2) == pytest.approx(np.sum(dry.pcm**2), rel=0.05)
+    assert wet.reference is None
+
+
+def test_playback_comes_with_its_reference_at_the_stated_ratio(tmp_path):
+    path = write(tmp_path / "w.wav", word())
+    music = NoisePool([write(tmp_path / "n.wav", word(level=0.2, floor=0.2))], -15.0)
+    where = Surroundings(rooms=rooms(), playback=music)
+    dry = stage_utterance(only_part(path), QUIET, np.random.default_rng(0))
+    played = stage_utterance(only_part(path), where, np.random.default_rng(0))
+    assert played.reference is not None and played.reference.shape == played.pcm.shape
+    assert played.onset_sample - dry.onset_sample == 6.5 * RATE
+    assert np.abs(played.pcm).max() <= 0.9 + 1e-6
+    # What is heard is the reference, a little later.
+    mic = played.pcm[: 7 * RATE]
+    lags = np.fft.irfft(np.fft.rfft(mic, 1 << 18) * np.conj(np.fft.rfft(played.reference, 1 << 18)))
+    assert 10 <= int(np.argmax(np.abs(lags[:2000]))) < 10 + 960

@@ -10,6 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from kwsd.assemble import keyword_of
 from kwsd.errors import UsageError
 from kwsd.evaluate.det import draw_det
@@ -18,6 +20,7 @@ from kwsd.evaluate.noise import NoisePool, usable_noise
 from kwsd.evaluate.recording import find_recordings
 from kwsd.evaluate.report import Report, text, write_json, write_scores
 from kwsd.evaluate.selection import select
+from kwsd.evaluate.surroundings import Surroundings
 from kwsd.model.find import find_package
 from kwsd.model.package import load_package
 from kwsd.output_file import OutputFile
@@ -26,6 +29,10 @@ from kwsd.plot import require_matplotlib
 if TYPE_CHECKING:
     # A private name, so not needed at run time.
     from argparse import _SubParsersAction
+
+    from kwsd.train.rooms import Room
+
+ROOMS = 40
 
 DESCRIPTION = """\
 Runs every recording through the daemon's whole chain (front end with one microphone, features,
@@ -88,6 +95,24 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="N",
         help="ratio to that noise in dB, loudest 128 ms compared (default: 10)",
     )
+    parser.add_argument(
+        "--far",
+        action="store_true",
+        help="put every recording into a simulated room, RT60 0.3 to 0.6 s, talker 1 to 3 m away",
+    )
+    parser.add_argument(
+        "--playback",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="the device plays these recordings in a simulated room; the echo canceller runs",
+    )
+    parser.add_argument(
+        "--ser-db",
+        type=_ratio_db,
+        metavar="N",
+        help="speech to echo in dB, loudest 128 ms compared (default: -15)",
+    )
     parser.add_argument("--scores", type=Path, metavar="OUT.csv", help="write every score")
     parser.add_argument("--det", type=Path, metavar="OUT.png", help="write a DET plot")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
@@ -107,6 +132,8 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.snr_db is not None and not args.noise:
         raise UsageError(f"--snr-db {args.snr_db:g} needs --noise DIR, the noise to add")
+    if args.ser_db is not None and not args.playback:
+        raise UsageError(f"--ser-db {args.ser_db:g} needs --playback DIR, what the device plays")
     outputs = [path for path in (args.scores, args.det, args.json) if path is not None]
     if len({path.resolve() for path in outputs}) < len(outputs):
         raise UsageError("two of --scores, --det and --json name the same file")
@@ -115,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
     package = load_package(find_package(args.name))
     label = args.label or keyword_of(package)
     selection = select(args.positives, args.negatives, args.index, label, args.split)
-    noise, condition = _noise(args)
+    surroundings, condition = _surroundings(args)
     with ExitStack() as stack:
         # Opened before the work, so that a folder that cannot be written costs no hour.
         places = {path: stack.enter_context(OutputFile(path)).partial for path in outputs}
@@ -124,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
             result = judge(
                 package,
                 selection,
-                noise,
+                surroundings,
                 seed=args.seed,
                 workers=args.workers,
                 advance=advance,
@@ -143,12 +170,31 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _noise(args: argparse.Namespace) -> tuple[NoisePool | None, str]:
-    if not args.noise:
-        return None, "clean"
-    snr_db = 10.0 if args.snr_db is None else args.snr_db
-    paths = usable_noise(find_recordings(args.noise))
-    return NoisePool(paths, snr_db), f"noise at {snr_db:g} dB ({len(paths)} recordings)"
+def _surroundings(args: argparse.Namespace) -> tuple[Surroundings, str]:
+    """What the recordings are put into, and how the report calls it."""
+    said: list[str] = []
+    noise = _pool(args.noise, args.snr_db, 10.0)
+    if noise is not None:
+        said.append(f"noise at {noise.snr_db:g} dB ({len(noise.paths)} recordings)")
+    rooms: tuple[Room, ...] = ()
+    if args.far or args.playback:
+        from kwsd.train.rooms import FAR_FIELD, simulate_rooms
+
+        rooms = tuple(simulate_rooms(ROOMS, np.random.default_rng([args.seed, 9]), FAR_FIELD))
+    if args.far:
+        said.append(f"far field ({ROOMS} simulated rooms)")
+    playback = _pool(args.playback, args.ser_db, -15.0)
+    if playback is not None:
+        said.append(f"playback at {playback.snr_db:g} dB ({len(playback.paths)} recordings)")
+    return Surroundings(noise, rooms, args.far, playback), ", ".join(said) or "clean"
+
+
+def _pool(folders: list[Path] | None, ratio_db: float | None, usual_db: float) -> NoisePool | None:
+    if not folders:
+        return None
+    return NoisePool(
+        usable_noise(find_recordings(folders)), usual_db if ratio_db is None else ratio_db
+    )
 
 
 @contextmanager

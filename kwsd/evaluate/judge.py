@@ -17,12 +17,12 @@ import numpy as np
 
 from kwsd.errors import AudioError, RuntimeUnavailable
 from kwsd.evaluate.curve import peak_after, peaks
-from kwsd.evaluate.noise import NoisePool
 from kwsd.evaluate.recording import Part, parts_of
 from kwsd.evaluate.result import Heard, Peak, Result
 from kwsd.evaluate.scoring import Scorer, Track, detections, sensitivity_config
 from kwsd.evaluate.selection import Positive, Selection
 from kwsd.evaluate.stage import stage_reel, stage_utterance, wind_reels
+from kwsd.evaluate.surroundings import QUIET, Surroundings
 from kwsd.model.package import ModelPackage, load_package
 
 MIN_POSITIVES = 5
@@ -65,11 +65,11 @@ class Outcome(NamedTuple):
 
 
 class Bench:
-    """The tools of one process: an open model, its sensitivities, the noise."""
+    """The tools of one process: an open model, its sensitivities, the surroundings."""
 
-    def __init__(self, scorer: Scorer, noise: NoisePool | None, seed: int) -> None:
+    def __init__(self, scorer: Scorer, surroundings: Surroundings, seed: int) -> None:
         self.scorer = scorer
-        self.noise = noise
+        self.surroundings = surroundings
         self.seed = seed
         package = scorer.package
         self._decisions = {
@@ -86,11 +86,11 @@ class Bench:
         for offset, (part, speaker) in enumerate(zip(job.parts, job.speakers, strict=True)):
             rng = np.random.default_rng([self.seed, _POSITIVE, job.number + offset])
             try:
-                utterance = stage_utterance(part, self.noise, rng)
+                utterance = stage_utterance(part, self.surroundings, rng)
             except AudioError as error:
                 skipped.append(str(error))
                 continue
-            track = self.scorer.score(utterance.pcm)
+            track = self.scorer.score(utterance.pcm, utterance.reference)
             woke = frozenset(
                 name
                 for name, config in self._decisions.items()
@@ -109,10 +109,10 @@ class Bench:
 
     def _negatives(self, job: Job) -> Outcome:
         rng = np.random.default_rng([self.seed, _NEGATIVE, job.number])
-        reel = stage_reel(job.parts, self.noise, rng)
+        reel = stage_reel(job.parts, self.surroundings, rng)
         if not reel.parts:
             return Outcome([], [], {}, 0.0, list(reel.skipped))
-        track = self.scorer.score(reel.pcm)
+        track = self.scorer.score(reel.pcm, reel.reference)
         found = [
             Peak(part.path, round(time_s, 3), float(height))
             for at, height in zip(*peaks(track.end_samples, track.smoothed), strict=True)
@@ -191,11 +191,11 @@ def check_enough(positives: int, negatives_s: float) -> None:
 _bench: Bench | None = None
 
 
-def _start(package: Path, noise: NoisePool | None, seed: int) -> None:
+def _start(package: Path, surroundings: Surroundings, seed: int) -> None:
     global _bench
     # Ctrl-C is the parent's to handle; it cancels what waits, and a job takes seconds.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _bench = Bench(Scorer(load_package(package)), noise, seed)
+    _bench = Bench(Scorer(load_package(package)), surroundings, seed)
 
 
 def _work(job: Job) -> Outcome:
@@ -204,10 +204,10 @@ def _work(job: Job) -> Outcome:
 
 
 def _outcomes(
-    jobs: Sequence[Job], package: ModelPackage, noise: NoisePool | None, seed: int, workers: int
+    jobs: Sequence[Job], package: ModelPackage, surroundings: Surroundings, seed: int, workers: int
 ) -> Iterator[Outcome]:
     if workers == 1:
-        bench = Bench(Scorer(package), noise, seed)
+        bench = Bench(Scorer(package), surroundings, seed)
         try:
             yield from map(bench.run, jobs)
         finally:
@@ -215,7 +215,7 @@ def _outcomes(
         return
     # What is wrong with the model is said here, not by a broken pool.
     Scorer(package).close()
-    started = (package.path, noise, seed)
+    started = (package.path, surroundings, seed)
     with ProcessPoolExecutor(workers, initializer=_start, initargs=started) as pool:
         try:
             yield from pool.map(_work, jobs)
@@ -233,7 +233,7 @@ def _outcomes(
 def judge(
     package: ModelPackage,
     selection: Selection,
-    noise: NoisePool | None = None,
+    surroundings: Surroundings = QUIET,
     *,
     seed: int = 0,
     workers: int = 1,
@@ -248,8 +248,8 @@ def judge(
         The model.
     selection : Selection
         Positives and negatives.
-    noise : NoisePool, optional
-        Added to both.
+    surroundings : Surroundings
+        What both are put into.
     seed : int
         Of every random choice.
     workers : int
@@ -271,7 +271,7 @@ def judge(
         The model cannot run.
     """
     work, skipped = plan(selection) if jobs is None else jobs
-    return gather(work, _outcomes(work, package, noise, seed, workers), skipped, advance)
+    return gather(work, _outcomes(work, package, surroundings, seed, workers), skipped, advance)
 
 
 def gather(

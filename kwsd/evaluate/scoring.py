@@ -1,8 +1,8 @@
 """Scoring: one stream of audio through the daemon's own chain, every step's score kept.
 
-The chain is put together from the same parts as in the daemon, with one microphone and no
-reference: front end, features, int8 model, decision. Only the voice branch of the front end, which
-the detector does not hear, is switched off.
+The chain is put together from the same parts as in the daemon, with one microphone, and a
+reference where something is played: front end, features, int8 model, decision. Only the voice
+branch of the front end, which the detector does not hear, is switched off.
 """
 
 from __future__ import annotations
@@ -99,33 +99,42 @@ class Scorer:
         if self._owned:
             self._session.close()
 
-    def score(self, pcm: FloatArray) -> Track:
+    def score(self, pcm: FloatArray, reference: FloatArray | None = None) -> Track:
         """Scores of a stream that begins with its first sample.
 
         Parameters
         ----------
         pcm : ndarray, float32 [samples]
             One microphone at 16 kHz, full scale 1.0.
+        reference : ndarray, float32 [samples], optional
+            What the loudspeaker plays; with it the echo canceller runs.
 
         Returns
         -------
         Track
         """
         stream = StreamingModel(self.package, self._session)
-        return run_chain(pcm, stream, decision_config(self.config, self.package), self.config)
+        decision = decision_config(self.config, self.package)
+        return run_chain(pcm, stream, decision, self.config, reference)
 
 
 def run_chain(
-    pcm: FloatArray, stream: ScoreStream, decision: DecisionConfig, config: Config
+    pcm: FloatArray,
+    stream: ScoreStream,
+    decision: DecisionConfig,
+    config: Config,
+    reference: FloatArray | None = None,
 ) -> Track:
     """A stream through front end, features, the given model and decision."""
     settings = FrontEndConfig(**{**asdict(config.frontend), "voice_branch": False})
     recorder = _Recorder(decision)
     keyword = Keyword(ModelIdentity("", "", "", ""), stream, recorder)
-    chain = Chain(open_front_end(settings, microphones=1, has_reference=False), [keyword])
+    front_end = open_front_end(settings, 1, reference is not None, reference_features=False)
+    chain = Chain(front_end, [keyword])
     for start in range(0, len(pcm), FEED_SAMPLES):
-        piece = np.ascontiguousarray(pcm[None, start : start + FEED_SAMPLES], np.float32)
-        chain.process(Block(start, piece, None))
+        part = slice(start, start + FEED_SAMPLES)
+        piece = np.ascontiguousarray(pcm[None, part], np.float32)
+        chain.process(Block(start, piece, None if reference is None else reference[part]))
     chain.flush()
     return track_of(recorder.steps)
 

@@ -1,9 +1,9 @@
 """Staging: recordings become the streams that the chain hears.
 
-A positive is heard alone: 1.5 s of its own room level, the recording, 1 s more. Negatives are
-strung together on reels of some minutes with short pauses, as a device would hear them; the hours
-count the recordings, not the pauses. White noise at -80 dBFS lies under everything, because clips
-contain exact digital silence and no microphone does.
+A positive is heard alone: 1.5 s of its own room level (8 s under playback), the recording, 1 s
+more. Negatives are strung together on reels of some minutes with short pauses, as a device would
+hear them; the hours count the recordings, not the pauses. White noise at -80 dBFS lies under
+everything, because clips contain exact digital silence and no microphone does.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ import numpy as np
 
 from kwsd.block import SAMPLE_RATE_HZ, FloatArray
 from kwsd.errors import AudioError
-from kwsd.evaluate.noise import NoisePool
 from kwsd.evaluate.recording import Part, floor_dbfs, read_part, speech_bounds
+from kwsd.evaluate.surroundings import Surroundings
 
-LEAD_S = 1.5
 TAIL_S = 1.0
 PAUSE_S = 0.5
 REEL_S = 120.0
@@ -35,6 +34,9 @@ class Utterance:
     onset_sample: int
     """Start of the speech in it."""
 
+    reference: FloatArray | None
+    """What the loudspeaker plays, float32 [samples]; None where nothing is played."""
+
     end_sample: int
     """Its end, see `kwsd.evaluate.recording.speech_bounds`."""
 
@@ -45,6 +47,9 @@ class Reel:
 
     pcm: FloatArray
     """float32 [samples]."""
+
+    reference: FloatArray | None
+    """As of an `Utterance`."""
 
     starts: tuple[int, ...]
     """Where each recording begins."""
@@ -66,7 +71,7 @@ class Reel:
         return part, part.start_s + min(max(inside, 0.0), part.seconds)
 
 
-def stage_utterance(part: Part, noise: NoisePool | None, rng: np.random.Generator) -> Utterance:
+def stage_utterance(part: Part, surroundings: Surroundings, rng: np.random.Generator) -> Utterance:
     """A positive with room before and after it.
 
     Raises
@@ -74,43 +79,53 @@ def stage_utterance(part: Part, noise: NoisePool | None, rng: np.random.Generato
     AudioError
         It cannot be read or is silent.
     """
-    speech = read_part(part)
-    lead, tail = round(LEAD_S * SAMPLE_RATE_HZ), round(TAIL_S * SAMPLE_RATE_HZ)
-    onset, end = speech_bounds(speech)
-    room = _room_dbfs(speech)
-    pcm = np.concatenate([_hiss(lead, room, rng), speech, _hiss(tail, room, rng)])
+    dry = read_part(part)
+    lead, tail = round(surroundings.lead_s * SAMPLE_RATE_HZ), round(TAIL_S * SAMPLE_RATE_HZ)
+    onset, end = speech_bounds(dry)
+    level = _room_dbfs(dry)
+    room = surroundings.room(rng)
+    speech = surroundings.hear(dry, room)
+    pcm = np.concatenate([_hiss(lead, level, rng), speech, _hiss(tail, level, rng)])
     pcm += _hiss(len(pcm), FLOOR_DBFS, rng)
-    if noise is not None:
-        pcm += noise.cover(speech, lead, tail, rng)
-    return Utterance(pcm, lead + onset, lead + end)
+    if surroundings.noise is not None:
+        pcm += surroundings.noise.cover(speech, lead, tail, rng)
+    pcm, reference = surroundings.play(pcm, room, rng)
+    return Utterance(pcm, lead + onset, reference, lead + end)
 
 
-def stage_reel(parts: list[Part], noise: NoisePool | None, rng: np.random.Generator) -> Reel:
+def stage_reel(parts: list[Part], surroundings: Surroundings, rng: np.random.Generator) -> Reel:
     """Negatives one after the other; those that cannot be read are left out and listed."""
     pieces: list[FloatArray] = []
     starts: list[int] = []
     used: list[Part] = []
     skipped: list[str] = []
     position = samples = 0
+    room = surroundings.room(rng)
     for part in parts:
         try:
-            sound = read_part(part)
+            dry = read_part(part)
         except AudioError as error:
             skipped.append(str(error))
             continue
         # Only the first recording needs time for the features to settle.
-        pause = round((PAUSE_S if used else LEAD_S) * SAMPLE_RATE_HZ)
-        piece = np.concatenate([_hiss(pause, _room_dbfs(sound), rng), sound])
-        if noise is not None:
-            piece += noise.cover(sound, pause, 0, rng)
+        pause = round((PAUSE_S if used else surroundings.lead_s) * SAMPLE_RATE_HZ)
+        sound = surroundings.hear(dry, room)
+        piece = np.concatenate([_hiss(pause, _room_dbfs(dry), rng), sound])
+        if surroundings.noise is not None:
+            piece += surroundings.noise.cover(sound, pause, 0, rng)
         pieces.append(piece)
         starts.append(position + pause)
         used.append(part)
         position += len(piece)
-        samples += len(sound)
+        samples += len(dry)
     pcm = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
     pcm += _hiss(len(pcm), FLOOR_DBFS, rng)
-    return Reel(pcm, tuple(starts), tuple(used), samples / SAMPLE_RATE_HZ, tuple(skipped))
+    reference = None
+    if pieces:
+        pcm, reference = surroundings.play(pcm, room, rng)
+    return Reel(
+        *(pcm, reference, tuple(starts), tuple(used)), samples / SAMPLE_RATE_HZ, tuple(skipped)
+    )
 
 
 def wind_reels(parts: list[Part], reel_s: float = REEL_S) -> list[list[Part]]:

@@ -21,6 +21,7 @@ from kwsd.evaluate.curve import Curve
 from kwsd.evaluate.recording import Part, parts_of
 from kwsd.evaluate.selection import Positive
 from kwsd.evaluate.stage import stage_reel, stage_utterance, wind_reels
+from kwsd.evaluate.surroundings import QUIET
 from kwsd.train.layers import STRIDE
 from kwsd.train.listen import LogPower, hear
 from kwsd.train.pools import recipe_key
@@ -104,7 +105,7 @@ def rehearse(
     for number, positive in enumerate(positives):
         try:
             part, *_ = parts_of(positive.path)
-            staged = stage_utterance(part, None, np.random.default_rng([number]))
+            staged = stage_utterance(part, QUIET, np.random.default_rng([number]))
         except AudioError:
             continue  # the evaluation lists it
         frames = hear(staged.pcm)
@@ -144,7 +145,7 @@ def _collection(paths: Sequence[Path], folder: Path) -> tuple[list[LogPower], fl
     heard: list[LogPower] = []
     seconds = 0.0
     for number, some in enumerate(wind_reels(parts)):
-        reel = stage_reel(some, None, np.random.default_rng([number]))
+        reel = stage_reel(some, QUIET, np.random.default_rng([number]))
         if reel.parts:
             heard.append(hear(reel.pcm))
             seconds += reel.seconds

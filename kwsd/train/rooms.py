@@ -12,7 +12,22 @@ from kwsd.errors import RuntimeUnavailable
 
 FloatArray = NDArray[np.float32]
 
-RT60_RANGE_S = (0.15, 0.7)
+
+@dataclass(frozen=True)
+class RoomRange:
+    """What rooms are drawn from."""
+
+    rt60_s: tuple[float, float] = (0.15, 0.7)
+    """Reverberation time."""
+
+    distance_m: tuple[float, float] = (0.0, 20.0)
+    """From the talker to the microphone."""
+
+
+TRAINING = RoomRange()
+FAR_FIELD = RoomRange((0.3, 0.6), (1.0, 3.0))
+"""The far field of published comparisons."""
+
 LONGEST_S = 0.7
 MAX_ORDER = 20
 
@@ -34,8 +49,8 @@ def _unit(response: NDArray[np.float64], keep_delay: bool) -> FloatArray:
     return np.asarray(cut / np.sqrt(np.sum(cut**2)), dtype=np.float32)
 
 
-def simulate_rooms(count: int, rng: np.random.Generator) -> list[Room]:
-    """Draw rooms of 2.5-7 m with RT60 0.15-0.7 s, a device and a talker 0.3-4 m away.
+def simulate_rooms(count: int, rng: np.random.Generator, drawn: RoomRange = TRAINING) -> list[Room]:
+    """Draw rooms of 2.5-7 m, a device in each, and a talker somewhere around it.
 
     Raises
     ------
@@ -51,7 +66,7 @@ def simulate_rooms(count: int, rng: np.random.Generator) -> list[Room]:
     rooms: list[Room] = []
     while len(rooms) < count:
         size_m = rng.uniform([2.5, 2.5, 2.3], [7.0, 6.0, 3.3])
-        rt60_s = float(rng.uniform(*RT60_RANGE_S))
+        rt60_s = float(rng.uniform(*drawn.rt60_s))
         microphone_m = rng.uniform([0.3, 0.3, 0.6], size_m - 0.3)
         talker_m = microphone_m + rng.normal(0.0, 1.0, 3) * [1.4, 1.4, 0.3]
         speaker_m = microphone_m + rng.normal(0.0, 0.08, 3)
@@ -61,6 +76,9 @@ def simulate_rooms(count: int, rng: np.random.Generator) -> list[Room]:
             continue
         places = np.stack([talker_m, speaker_m])
         if np.any(places < 0.2) or np.any(places > size_m - 0.2):
+            continue
+        distance_m = float(np.linalg.norm(talker_m - microphone_m))
+        if not drawn.distance_m[0] <= distance_m <= drawn.distance_m[1]:
             continue
         box = pyroomacoustics.ShoeBox(
             size_m,
