@@ -1,4 +1,4 @@
-"""The unit, judged by systemd's own tools."""
+"""The units, judged by systemd's own tools."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-UNIT = Path(__file__).parent.parent / "systemd/kwsd.service"
+UNITS = Path(__file__).parent.parent / "systemd"
+PROGRAMS = ("kwsd", "kwsd-mqtt", "kwsd-wyoming")
 HIGHEST_EXPOSURE = 2.0
 
 pytestmark = pytest.mark.skipif(
@@ -17,13 +18,14 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def unit(tmp_path: Path) -> Path:
-    """The unit with a program that exists on this machine."""
-    text = UNIT.read_text()
-    assert "ExecStart=/usr/bin/kwsd\n" in text
-    path = tmp_path / "kwsd.service"
-    path.write_text(text.replace("/usr/bin/kwsd\n", "/bin/true\n"))
+@pytest.fixture(params=PROGRAMS)
+def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A unit with a program that exists on this machine."""
+    name = request.param
+    text = (UNITS / f"{name}.service").read_text()
+    assert f"ExecStart=/usr/bin/{name}\n" in text
+    path = tmp_path / f"{name}.service"
+    path.write_text(text.replace(f"/usr/bin/{name}\n", "/bin/true\n"))
     return path
 
 
@@ -36,7 +38,7 @@ def analyze(*words: str) -> subprocess.CompletedProcess[str]:
 def test_verify_has_nothing_to_say(unit: Path) -> None:
     result = analyze("verify", str(unit))
     assert result.returncode == 0, result.stderr
-    assert "kwsd.service" not in result.stderr, result.stderr
+    assert unit.name not in result.stderr, result.stderr
 
 
 def test_exposure_is_low(unit: Path) -> None:

@@ -1,0 +1,72 @@
+"""What the command lines of the bridges have in common: options, exit codes, no traceback."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from kwsd import __version__
+from kwsd.errors import EX_OK, KwsdError, UsageError
+
+_EPILOG = """\
+Settings come from the file and from KWSD_{name}_... variables, which win: docs/bridges.md.
+exit codes: 0 stopped by a signal; 64 usage; 66 a file is missing; 69 a package is missing or an
+address cannot be bound; 78 configuration, or credentials that are refused
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; {self.prog} --help lists the options")
+
+
+def run_bridge(
+    name: str, purpose: str, run: Callable[[Path | None], None], arguments: Sequence[str] | None
+) -> int:
+    """Run a bridge; gives the exit code.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``mqtt``.
+    purpose : str
+        One line for people.
+    run : callable
+        Takes the file of ``--config``, works until a signal ends it.
+    arguments : sequence of str, optional
+        Command line; None takes that of the process.
+    """
+    program = f"kwsd-{name}"
+    parser = _Parser(
+        prog=program,
+        description=purpose,
+        epilog=_EPILOG.format(name=name.upper()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help=f"instead of /etc/kwsd/{name}.toml"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="say what is passed on")
+    parser.add_argument("--version", action="version", version=f"{program} {__version__}")
+    try:
+        options = parser.parse_args(arguments)
+        logging.basicConfig(
+            stream=sys.stderr,
+            format=f"{program}: %(levelname)s: %(message)s",
+            level=logging.WARNING,
+        )
+        logging.getLogger("kwsd").setLevel(logging.DEBUG if options.verbose else logging.INFO)
+        run(options.config)
+    except SystemExit as done:
+        return int(done.code or EX_OK)
+    except KwsdError as error:
+        print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    return EX_OK

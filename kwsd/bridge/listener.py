@@ -1,0 +1,130 @@
+"""The bridge's end of the event bus: a SUB socket, and messages that are checked before use."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import zmq
+import zmq.auth
+
+from kwsd.bridge.settings import BridgeSettings
+from kwsd.errors import ConfigError, MissingFileError, RuntimeUnavailable
+
+log = logging.getLogger(__name__)
+
+EVENT_VERSION = 1
+LARGEST_MESSAGE_BYTES = 1 << 20
+DEAD_AFTER_S = 5.0
+"""Without a message (there is a beat each second) the daemon counts as gone."""
+
+_NEEDED: dict[str, dict[str, type]] = {
+    "wake": {"name": str, "score": float, "end_s": float},
+    "audio.state": {"source": str},
+    "health.beat": {"audio": str},
+}
+
+
+class Listener:
+    """Reads messages and drops, with a counted warning, those that it cannot use."""
+
+    def __init__(self) -> None:
+        self.malformed = 0
+        """Messages dropped."""
+
+    def parse(self, frames: list[bytes]) -> dict[str, Any] | None:
+        """The event in the frames of a bus message, None if it is not one of version 1."""
+        try:
+            event = _event(frames)
+        except (ValueError, OverflowError, RecursionError) as error:
+            self.malformed += 1
+            # Each power of ten: a broken publisher must not fill the log.
+            if math.log10(self.malformed).is_integer():
+                log.warning("%d malformed bus messages ignored, last: %s", self.malformed, error)
+            return None
+        return event
+
+
+def _event(frames: list[bytes]) -> dict[str, Any]:
+    if len(frames) < 2:
+        raise ValueError(f"{len(frames)} frames, not topic and event")
+    frames[0].decode()
+    event = json.loads(frames[1])
+    if not isinstance(event, dict) or not isinstance(event.get("type"), str):
+        raise ValueError("not an object with a type")
+    if event.get("v") != EVENT_VERSION:
+        raise ValueError(f"version {str(event.get('v'))[:20]!r}, not {EVENT_VERSION}")
+    for key, kind in _NEEDED.get(event["type"], {}).items():
+        value: Any = event.get(key)
+        right = isinstance(value, kind) and bool(value)
+        if kind is float:
+            right = type(value) in (int, float) and math.isfinite(value) and value >= 0
+        if not right:
+            raise ValueError(f"{event['type']} with {key} = {str(value)[:40]!r}")
+    return event
+
+
+def subscribe(context: zmq.Context[Any], settings: BridgeSettings, *topics: str) -> Any:
+    """A SUB socket on the daemon's bus; it connects again by itself.
+
+    Parameters
+    ----------
+    context : zmq.Context
+        Plain or asyncio; the socket is of its kind.
+    settings : BridgeSettings
+        Endpoint and, for an encrypted one, keys.
+    *topics : str
+        Such as ``wake/``.
+
+    Raises
+    ------
+    ConfigError, MissingFileError
+        An endpoint that is none, or keys that cannot be used.
+    RuntimeUnavailable
+        Keys, and a libzmq without CURVE.
+    """
+    channel = context.socket(zmq.SUB)
+    channel.setsockopt(zmq.LINGER, 0)
+    channel.setsockopt(zmq.MAXMSGSIZE, LARGEST_MESSAGE_BYTES)
+    # Find out about a publisher that has vanished without saying goodbye.
+    channel.setsockopt(zmq.HEARTBEAT_IVL, 5_000)
+    channel.setsockopt(zmq.HEARTBEAT_TIMEOUT, 15_000)
+    channel.setsockopt(zmq.RECONNECT_IVL_MAX, 5_000)
+    for topic in topics:
+        channel.setsockopt(zmq.SUBSCRIBE, topic.encode())
+    try:
+        if settings.curve_key_file is not None and settings.curve_server_key_file is not None:
+            if not zmq.has("curve"):
+                raise RuntimeUnavailable("curve_key_file needs a libzmq with CURVE (libsodium)")
+            public, secret = _keys("curve_key_file", settings.curve_key_file)
+            if secret is None:
+                raise ConfigError(
+                    f"curve_key_file = {settings.curve_key_file} holds no secret key; name the "
+                    ".key_secret file"
+                )
+            server, _ = _keys("curve_server_key_file", settings.curve_server_key_file)
+            channel.setsockopt(zmq.CURVE_PUBLICKEY, public)
+            channel.setsockopt(zmq.CURVE_SECRETKEY, secret)
+            channel.setsockopt(zmq.CURVE_SERVERKEY, server)
+        channel.connect(settings.bus)
+    except zmq.ZMQError as error:
+        channel.close()
+        raise ConfigError(
+            f"bus_endpoint = {settings.bus}: {error.strerror}; use ipc:///path or tcp://host:port"
+        ) from None
+    except BaseException:
+        channel.close()
+        raise
+    return channel
+
+
+def _keys(key: str, path: Path) -> tuple[bytes, bytes | None]:
+    if not path.exists():
+        raise MissingFileError(f"{key} = {path}: no such file; make one with kwsctl keygen")
+    try:
+        return zmq.auth.load_certificate(str(path))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{key} = {path} cannot be read: {error}") from None
