@@ -70,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     setup = parser.add_argument_group("configuration")
     setup.add_argument(
         "--model",
-        metavar="DIR_OR_NAME",
+        metavar="NAME_OR_PATH",
         action="append",
         help="model package in place of the configured ones; can be repeated",
     )

@@ -1,6 +1,7 @@
 """Configuration: layers of TOML files, variables and flags become one checked `Config`.
 
-Order, each layer over the one before: defaults, ``/etc/kwsd/kwsd.toml``, the user's
+Order, each layer over the one before: defaults, the board profile that ``audio.profile`` names,
+``/etc/kwsd/kwsd.toml``, the user's
 ``$XDG_CONFIG_HOME/kwsd/kwsd.toml``, ``conf.d/*.toml`` beside each of them, variables ``KWSD_…``,
 flags. ``--config FILE`` takes the place of all files.
 """
@@ -34,6 +35,7 @@ from kwsd.config_schema import (
 )
 from kwsd.config_value import check_value, parse_text, to_toml
 from kwsd.errors import ConfigError, MissingFileError, UsageError
+from kwsd.profile import load_profile
 
 SYSTEM_DIRECTORY = Path("/etc/kwsd")
 FILE_NAME = "kwsd.toml"
@@ -51,7 +53,7 @@ class Setting:
     """Checked value."""
 
     origin: str
-    """``default``, a file, a variable or a flag."""
+    """``default``, a profile, a file, a variable or a flag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ def load_config(
         settings[name] = _set(name, parse_text(key, text), origin)
     if models:
         settings["wake.models"] = _set("wake.models", list(models), "--model")
+    _add_profile(settings)
     return _build(settings)
 
 
@@ -177,6 +180,18 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not valid TOML: it must be UTF-8 text") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _add_profile(settings: dict[str, Setting]) -> None:
+    """Values of the board profile, where nobody has set anything."""
+    chosen = settings["audio.profile"].value
+    if chosen is None:
+        return
+    profile = load_profile(str(chosen))
+    for name, value in profile.values.items():
+        setting = _set(name, value, profile.origin)
+        if settings[name].origin == DEFAULT_ORIGIN:
+            settings[name] = setting
 
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -62,6 +62,9 @@ def _key(
 class AudioSettings:
     """Which channels are what."""
 
+    profile: str | None = _key(
+        None, "string", "board profile: a shipped name or a file; defaults below all", auto=True
+    )
     mics: tuple[int, ...] | None = _key(
         None, "channels", "microphone channels, one or two, counted from 0", low=0, auto=True
     )
@@ -122,7 +125,9 @@ class FrontEndSettings:
 class WakeSettings:
     """From scores to wakes, for every keyword that has no setting of its own."""
 
-    models: tuple[str, ...] = _key(("computer",), "strings", "model packages: names or folders")
+    models: tuple[str, ...] = _key(
+        ("computer",), "strings", "models: names, folders or .json files"
+    )
     sensitivity: str = _key(
         "medium", "string", "operating point of the package", choices=SENSITIVITIES
     )

@@ -11,11 +11,13 @@ from typing import NoReturn
 
 from kwsd import __version__
 from kwsd.config_schema import SENSITIVITIES
+from kwsd.ctl.options import add_commands
 from kwsd.errors import EX_OK, KwsdError, UsageError
 from kwsd.sink.endpoint import CONTROL_SOCKET, default_endpoint
 
 _EPILOG = """\
-exit codes: 0 done; 64 usage, or the daemon refused; 69 no daemon answers; 130 interrupted
+exit codes: 0 done; 64 usage, or the daemon refused; 65 audio that is faulty or ended; 66 file
+missing; 69 no daemon answers; 73 output cannot be written; 130 interrupted
 """
 
 
@@ -86,7 +88,9 @@ def build_parser() -> argparse.ArgumentParser:
     explain.add_argument("--keyword", help="this one only")
     explain.add_argument("--count", type=int, default=1, help="so many near misses, the latest")
     explain.add_argument("--json", action="store_true", help="with the whole score curve")
+    explain.add_argument("--plot", metavar="FILE.png", type=Path, help="draw the score curves")
     explain.set_defaults(run=_explain)
+    add_commands(commands)
     return parser
 
 
@@ -135,6 +139,10 @@ def _explain(options: argparse.Namespace) -> int:
     from kwsd.ctl.client import request
     from kwsd.ctl.explain import as_text
 
+    if options.plot is not None:
+        from kwsd.plot import require_matplotlib
+
+        require_matplotlib()
     chosen = {} if options.keyword is None else {"keyword": options.keyword}
     answer = request(options.control, "explain", count=options.count, **chosen)
     misses = answer["near_misses"]
@@ -142,6 +150,14 @@ def _explain(options: argparse.Namespace) -> int:
         print(json.dumps(misses))
     else:
         sys.stdout.write(as_text(misses))
+    if options.plot is not None:
+        from kwsd.output_file import OutputFile
+        from kwsd.plot import draw_near_misses
+
+        if not misses:
+            raise UsageError("--plot: there is no near miss to draw")
+        with OutputFile(options.plot) as out:
+            draw_near_misses(out.partial, misses)
     return EX_OK
 
 

@@ -32,7 +32,9 @@ def build_parser() -> argparse.ArgumentParser:
     import kwsd.export.command as export_command
     import kwsd.train.command as train_command
 
-    parser = _Parser(prog="kwsmodel", description="Train, judge, compile, cut and compare wake-word models.")
+    parser = _Parser(
+        prog="kwsmodel", description="Train, judge, compile, cut and compare wake-word models."
+    )
     parser.add_argument("--version", action="version", version=f"kwsmodel {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     subparsers: Any = parser.add_subparsers(

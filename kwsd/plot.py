@@ -146,6 +146,41 @@ class ReplayPlot:
             axis.legend(loc="upper left")
 
 
+def draw_near_misses(path: Path, misses: Sequence[Mapping[str, Any]]) -> None:
+    """Write the score curves of near misses as a PNG, one below the other.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    misses : sequence of dict
+        As `kwsctl explain --json` prints them; at least one.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 2.5 * len(misses) + 0.5), layout="constrained")
+    for axis, miss in zip(
+        figure.subplots(len(misses), 1, squeeze=False)[:, 0], misses, strict=True
+    ):
+        curve = np.array(miss["curve"], np.float64).reshape(-1, 2)
+        axis.plot(curve[:, 0], curve[:, 1], label=str(miss["keyword"]))
+        axis.axhline(miss["threshold"], color="C0", linestyle="--", linewidth=1)
+        axis.axvline(miss["at_s"], color="tab:red", linewidth=1)
+        axis.set_ylim(0.0, 1.05)
+        axis.set_ylabel("score")
+        axis.set_title(f"{miss['keyword']} at {miss['at_s']:.1f} s: {miss['reason']}")
+    axis.set_xlabel("time since the start (s)")
+    try:
+        figure.savefig(path, format="png", dpi=100)
+    except OSError as error:
+        raise OutputError(f"plot cannot be written to {path}: {error.strerror}") from None
+
+
 def _times(timeline: Timeline) -> NDArray[np.float64]:
     count = len(timeline.columns)
     return np.asarray((np.arange(count) + 0.5) * timeline.column_samples / SAMPLE_RATE_HZ)

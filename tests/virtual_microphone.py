@@ -90,6 +90,18 @@ class VirtualMicrophone:
             self._server.wait()
             self._server = None
 
+    @property
+    def pid(self) -> int:
+        """The process that delivers the samples."""
+        if self._server is None:
+            raise RuntimeError("unplugged")
+        return self._server.pid
+
+    def starve(self, starved: bool) -> None:
+        """Deliver nothing more though the device stays, or deliver again."""
+        if self._pactl("suspend-source", "virtmic", str(int(starved))) != 0:
+            raise RuntimeError("pulseaudio does not suspend the source")
+
     def play(self, samples: np.ndarray) -> None:
         """Play int16 or float32 [n, channels] at 16 kHz to its end."""
         path = self._folder / "play.wav"

@@ -51,8 +51,12 @@ class HealthSettings:
     """So is one that is silent or stuck for this long: some drivers come back that way."""
 
     first_retry_s: float = 0.25
-    longest_retry_s: float = 5.0
-    """Back-off doubles between these; its cap bounds how long a returned device goes unheard."""
+    longest_retry_s: float = 2.5
+    """Back-off doubles between these; its cap bounds how long a returned device goes unheard.
+
+    A device that was just lost and now stalls goes unheard for `reopen_after_s` and this: the
+    sum must stay below 5 s.
+    """
 
 
 class InputHealth:
@@ -99,7 +103,8 @@ class InputHealth:
             self._still_value = [float("nan")] * len(mics)
         for number, mic in enumerate(mics):
             first = float(mic[0])
-            still = bool(np.all(mic == mic[0]))
+            # Two samples settle it for nearly every delivery of a live microphone.
+            still = first == float(mic[-1]) and bool(np.all(mic == mic[0]))
             if not still:
                 self._still_since_s[number] = None
             elif self._still_since_s[number] is None or first != self._still_value[number]:

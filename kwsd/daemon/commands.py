@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.config_schema import SENSITIVITIES
 from kwsd.daemon.control import Attachment, Command
+from kwsd.daemon.raw_audio import raw_audio
 from kwsd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def commands_of(service: Service) -> dict[str, Command]:
         "explain": lambda request: _explain(service, request),
         "metrics": lambda request: service.metrics_text(),
         "preroll": lambda request: _preroll(service, request),
+        "raw": lambda request: raw_audio(service.source, request),
+        "monitor": lambda request: service.monitor_state(),
     }
 
 

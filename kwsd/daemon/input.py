@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.capture.cards import capture_cards
 from kwsd.capture.device import CaptureDevice, DeviceRequest
 from kwsd.config_schema import AudioSettings
 from kwsd.errors import ConfigError
+from kwsd.profile import Profile, load_profile, profile_names
 from kwsd.source.channels import map_channels
 from kwsd.source.live import LiveInput, LiveSettings
+
+log = logging.getLogger(__name__)
 
 _DEFAULT_CHANNELS = 2
 
@@ -49,8 +54,22 @@ def live_input(audio: AudioSettings) -> LiveInput:
         period_ms=audio.period_ms,
         realtime_priority=audio.realtime_priority,
     )
+    mixer = None
+    if audio.profile is not None:
+        from kwsd.capture.mixer import ProfileMixer
+
+        profile = load_profile(audio.profile)
+        mixer = ProfileMixer(profile, audio.device)
+        if profile.evidence != "board":
+            log.info("%s is from documents; kwsctl doctor tells whether it fits", profile.origin)
+
+    def open_device() -> CaptureDevice:
+        if mixer is not None:
+            mixer.apply()
+        return _open(audio.backend, request)
+
     return LiveInput(
-        lambda: _open(audio.backend, request),
+        open_device,
         LiveSettings(audio.device, audio.rate_hz, channels, audio.discard_ms),
         map_channels(channels, audio.mics, audio.reference),
     )
@@ -65,7 +84,20 @@ def list_devices() -> str:
             "no ALSA capture card; audio.device may still name an ALSA plugin (default, pulse)"
         ]
     rate = f"audio.rate_hz = {SAMPLE_RATE_HZ}"
-    return "\n".join([*lines, f"use one as audio.device, with audio.channels and {rate}", ""])
+    return "\n".join(
+        [
+            *lines,
+            f"use one as audio.device, with audio.channels and {rate}",
+            "or name a board as audio.profile:",
+            *(_profile_line(load_profile(name)) for name in profile_names()),
+            "",
+        ]
+    )
+
+
+def _profile_line(profile: Profile) -> str:
+    tried = "" if profile.evidence == "board" else " (from documents, never tried on the board)"
+    return f"  {profile.name:<16} {profile.description}{tried}"
 
 
 def _open(backend: str, request: DeviceRequest) -> CaptureDevice:

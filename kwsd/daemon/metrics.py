@@ -10,7 +10,6 @@ import math
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from kwsd.errors import BusError
 
@@ -78,6 +77,9 @@ class MetricsServer:
     """
 
     def __init__(self, port: int) -> None:
+        # Here, since it brings ssl and email along: 5 MB that a daemon without metrics saves.
+        from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
         self.text = exposition(())
         outer = self
 

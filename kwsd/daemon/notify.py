@@ -10,6 +10,9 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
+PATIENCE_S = 0.2
+"""Longest wait for a busy manager, for what it is told once; the capture ring holds 4 s."""
+
 
 class Notifier:
     """Messages to the service manager.
@@ -48,15 +51,15 @@ class Notifier:
 
     def ready(self) -> None:
         """The service works."""
-        self._send("READY=1")
+        self._send("READY=1", PATIENCE_S)
 
     def reloading(self) -> None:
         """A new configuration is being read; `ready` ends it."""
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}", PATIENCE_S)
 
     def stopping(self) -> None:
         """The service is about to leave."""
-        self._send("STOPPING=1")
+        self._send("STOPPING=1", PATIENCE_S)
 
     def status(self, line: str) -> None:
         """A line for people, sent when it changes."""
@@ -75,10 +78,12 @@ class Notifier:
             self._fed_s = now_s
             self._send("WATCHDOG=1")
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str, patience_s: float = 0.0) -> None:
         if not self._address:
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            # A queue of ten that nobody reads would hold the service, and its ears, for ever.
+            channel.settimeout(patience_s)
             try:
                 channel.sendto(message.encode(), self._address)
             except OSError:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from kwsd.config import Config
+from kwsd.daemon.file_limit import raise_file_limit
 from kwsd.daemon.input import live_input
 from kwsd.daemon.notify import Notifier
 from kwsd.daemon.saved_state import FILE_NAME, StateFile, state_directory
@@ -31,6 +32,7 @@ def run_service(config: Config, load: Callable[[], Config]) -> None:
     KwsdError
         What prevents the start.
     """
+    raise_file_limit()
     bus = BusSink(
         config.bus.endpoint or default_endpoint(),
         queue_messages=config.bus.send_queue_messages,

@@ -7,8 +7,9 @@ anew beside the old and changes over only when all of it works.
 
 from __future__ import annotations
 
+import gc
 import logging
-import secrets
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -31,6 +32,7 @@ from kwsd.daemon.commands import commands_of
 from kwsd.daemon.control import ControlServer
 from kwsd.daemon.gauges import FrontEndGauges, service_metrics
 from kwsd.daemon.metrics import MetricsServer, exposition
+from kwsd.daemon.monitor_tap import MonitorTap
 from kwsd.daemon.notify import Notifier
 from kwsd.daemon.runtime_gauges import runtime_metrics
 from kwsd.daemon.saved_state import StateFile
@@ -102,6 +104,7 @@ class Service:
         self.requests = Requests()
         self.preroll: PreRoll | None = None
         self._gauges = FrontEndGauges()
+        self._watch = MonitorTap()
         self._metrics: MetricsServer | None = None
         self._input = open_input(config.audio)
         self.models: Sequence[OpenModel] = []
@@ -141,7 +144,7 @@ class Service:
                 model.close()
 
     def _build(self, config: Config, source: LiveInput, models: Sequence[OpenModel]) -> Chain:
-        taps: list[Tap] = [self._gauges]
+        taps: list[Tap] = [self._gauges, self._watch]
         self.preroll = None
         if config.preroll.length_s > 0:
             self.preroll = PreRoll(config.preroll.length_s, FrontEnd.voice_delay_samples)
@@ -198,6 +201,15 @@ class Service:
             ],
             "wakes": self._wakes,
         }
+
+    @property
+    def source(self) -> LiveInput:
+        """The input that is listened to now."""
+        return self._input
+
+    def monitor_state(self) -> dict[str, object]:
+        """What `kwsctl monitor` shows: the status, meters, scores and last events."""
+        return {**self.status(), **self._watch.state()}
 
     def mute(self, muted: bool) -> dict[str, object]:
         """Close the microphone, or open it again; kept over restarts."""
@@ -272,11 +284,12 @@ class Service:
             if event.get("name") in self._saved.disabled:
                 continue
             self._wakes += 1
-            name = secrets.token_hex(8)
+            name = os.urandom(8).hex()
             self._heard[event["name"]] = self._heard.get(event["name"], 0) + 1
             if self.preroll is not None:
                 self.preroll.name(name, round(event["onset_s"] * SAMPLE_RATE_HZ))
             self._bus.emit({**event, "id": name})
+            self._watch.wake(event)
 
     def _flowing(self) -> None:
         """Audio came: the chain has worked on it, so the service does."""
@@ -341,13 +354,16 @@ class Service:
         chain = self._build(config, source, models)
         if config.bus != self._config.bus:
             log.warning("bus settings change at the next start only")
-        old = self.models
+        old = list(self.models)
         self._config, self.models, self._chain = config, models, chain
         if source is not self._input:
             self._input.close()
             self._input, self._state = source, None
-        for model in old:
-            model.close()
+        while old:
+            old.pop().close()
+        # The old models and what they report to refer to each other, and a daemon that allocates
+        # little hardly ever collects such rings: each reload would cost a megabyte.
+        gc.collect()
         logging.getLogger("kwsd").setLevel(config.log.level.upper())
         self._apply_saved()
         self._say_what_runs()

@@ -16,6 +16,7 @@ import numpy as np
 from kwsd.block import BLOCK_SAMPLES, SAMPLE_RATE_HZ, Block, FloatArray
 from kwsd.capture.device import CaptureDevice, DeviceCounters, DeviceLost, DeviceUnavailable, Period
 from kwsd.capture.health import HealthSettings, InputHealth
+from kwsd.capture.raw_ring import RawRing
 from kwsd.source.base import SourceInfo
 from kwsd.source.channels import ChannelMap
 from kwsd.source.resample import Resampler
@@ -81,6 +82,7 @@ class LiveInput:
         self._map = channel_map
         self._clock, self._sleep = clock, sleep
         self.health = InputHealth(health or HealthSettings(), clock())
+        self.raw = RawRing(settings.rate_hz, settings.channels)
         self._device: CaptureDevice | None = None
         self._try_at_s = clock()
         self._past = LiveCounters()
@@ -104,6 +106,17 @@ class LiveInput:
             self._settings.channels,
             None,
         )
+
+    @property
+    def channel_map(self) -> ChannelMap:
+        """Which channels of the device are used."""
+        return self._map
+
+    @property
+    def sample_bits(self) -> int:
+        """Of the device's samples; 16 while it is closed."""
+        known = self._device is not None and self._device.format.sample_format != "S16_LE"
+        return 24 if known else 16
 
     @property
     def counters(self) -> LiveCounters:
@@ -152,6 +165,7 @@ class LiveInput:
         self._muted = muted
         if muted:
             self._close()
+            self.raw.close()
             self.health.muted(self._clock())
         else:
             self._try_at_s = self._clock()
@@ -214,6 +228,7 @@ class LiveInput:
             return []
         if period.gap:
             self._restart()
+        self.raw.push(period.samples, self._behind)
         began_s = now_s - len(samples) / self._settings.rate_hz
         if self._behind and self._position_s is not None:
             # The sample counter is the only clock behind this: a hole must move it on.

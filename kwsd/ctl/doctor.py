@@ -1,0 +1,149 @@
+"""``kwsctl doctor``: what is wrong with the audio, and what to do next."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kwsd.block import FloatArray
+from kwsd.config_schema import KEYS
+from kwsd.config_value import check_value, parse_text, to_toml
+from kwsd.errors import EX_DATAERR, EX_OK, AudioError, MissingFileError, OutputError, UsageError
+
+PLAY_AT_LEAST_S = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A recording and the channel map it is judged by."""
+
+    samples: FloatArray
+    rate_hz: int
+    mics: tuple[int, ...]
+    reference: tuple[int, ...]
+    device: str
+    """Empty where it came from a file."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Listen or read, judge, print; 65 where something is wrong enough to keep words unheard."""
+    from kwsd.doctor.examine import LEAST_S, Verdict, examine
+    from kwsd.doctor.report import as_table
+
+    if options.write_profile is not None and options.write_profile.exists():
+        raise OutputError(f"{options.write_profile} is there already; name another file")
+    if not LEAST_S <= options.seconds <= 600.0:
+        raise UsageError(f"--seconds {options.seconds:g}: must be {LEAST_S:g} to 600")
+    if options.file is not None and options.play:
+        raise UsageError("--play needs the running service; leave --file away")
+    heard = _listen(options) if options.file is None else _read(options)
+    try:
+        found = examine(heard.samples, heard.rate_hz, heard.mics, heard.reference)
+    except ValueError as error:
+        raise AudioError(str(error)) from None
+    if options.json:
+        document = {
+            "worst": found.worst,
+            "mics": found.mics,
+            "reference": found.reference,
+            "findings": [asdict(finding) for finding in found.findings],
+            "channels": [asdict(facts) for facts in found.facts],
+            "loopback": None if found.loopback is None else asdict(found.loopback),
+        }
+        print(json.dumps(document, indent=2))
+    else:
+        print(as_table(found), end="")
+    if options.write_profile is not None:
+        _write_profile(options.write_profile, heard, found.mics, found.reference)
+        if not options.json:
+            print(f'{options.write_profile}: use it by audio.profile = "{options.write_profile}"')
+    return EX_DATAERR if found.worst is Verdict.FAIL else EX_OK
+
+
+def _read(options: argparse.Namespace) -> Heard:
+    import soundfile as sf
+
+    from kwsd.source.channels import map_channels
+
+    path = options.file
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file")
+    try:
+        samples, rate_hz = sf.read(path, dtype="float32", always_2d=True)
+    except (sf.LibsndfileError, OSError) as error:
+        raise AudioError(f"{path} is not audio that can be read: {error}") from None
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{path} holds values that are not numbers")
+    chosen = map_channels(
+        samples.shape[1],
+        _channels("mics", options.mics),
+        _channels("reference", options.reference),
+    )
+    reference = () if chosen.reference is None else (chosen.reference,)
+    return Heard(samples, int(rate_hz), chosen.mics, reference, "")
+
+
+def _listen(options: argparse.Namespace) -> Heard:
+    from kwsd.ctl.playing import play_chirps
+    from kwsd.ctl.raw_stream import RawStream
+
+    seconds = max(options.seconds, PLAY_AT_LEAST_S) if options.play else options.seconds
+    stream = RawStream(options.control)
+    what = stream.format
+    with ExitStack() as stack:
+        if options.play:
+            stack.enter_context(play_chirps(options.play_device, seconds))
+        if not options.json:
+            doing = "playing sweeps" if options.play else "speak now and then"
+            print(f"listening to {what.device} for {seconds:g} s: {doing}", flush=True)
+        samples = np.concatenate([*stream.pieces(seconds)])
+    mics, reference = _channels("mics", options.mics), _channels("reference", options.reference)
+    return Heard(
+        samples,
+        what.rate_hz,
+        what.mics if mics is None else mics,
+        what.reference if reference is None else reference,
+        what.device,
+    )
+
+
+def _channels(name: str, text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    key = KEYS[f"audio.{name}"]
+    try:
+        value = check_value(key, parse_text(key, text), f"--{name}")
+    except Exception:
+        raise UsageError(f"--{name} {text}: must be channel numbers such as 0,1") from None
+    assert value is None or isinstance(value, tuple)
+    return value
+
+
+def _write_profile(
+    path: Path, heard: Heard, mics: tuple[int, ...], reference: tuple[int, ...]
+) -> None:
+    lines = [
+        "# Written by kwsctl doctor from what was heard.",
+        'description = "found by kwsctl doctor"',
+        'evidence = "board"',
+        "",
+        "[audio]",
+    ]
+    if heard.device:
+        lines.append(f"device = {to_toml(heard.device)}")
+    lines += [
+        f"rate_hz = {heard.rate_hz}",
+        f"channels = {heard.samples.shape[1]}",
+        f"mics = {to_toml(mics)}",
+        f"reference = {to_toml(reference)}",
+    ]
+    try:
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write("\n".join(lines) + "\n")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from None
