@@ -7,6 +7,7 @@
 #include "companions.h"
 #include "dc_blocker.h"
 #include "delay.h"
+#include "direction.h"
 #include "drift.h"
 #include "feature_stream.h"
 #include "interference.h"
@@ -18,6 +19,7 @@
 #define LARGEST_SAMPLE 16.0f
 #define LONGEST_TAIL_MS 1000
 #define LONGEST_SEARCH_MS 500
+#define LONGEST_SPACING_MM 1000
 #define MOST_CHANNELS (KWS_MOST_MICROPHONES + 1)
 
 typedef struct {
@@ -41,6 +43,7 @@ struct kws_frontend {
     kws_reference *spectra;
     kws_kalman *cancellers[KWS_MOST_MICROPHONES];
     kws_interference *interference;
+    kws_direction *direction;
     kws_suppressor *suppressor;
     kws_features *features;
     kws_features *reference_features;
@@ -63,6 +66,10 @@ static int32_t combines(const kws_frontend_config *config) {
     return config->combine && config->microphones == 2;
 }
 
+static int32_t finds(const kws_frontend_config *config) {
+    return config->mic_spacing_mm > 0 && config->microphones == 2;
+}
+
 static paths paths_of(const kws_frontend_config *config) {
     paths made;
     const int32_t whole = config->tail_ms * 16 / KWS_HOP;
@@ -79,7 +86,8 @@ static paths paths_of(const kws_frontend_config *config) {
 static int32_t is_allowed(const kws_frontend_config *config) {
     return config->microphones >= 1 && config->microphones <= KWS_MOST_MICROPHONES &&
            config->tail_ms >= 1 && config->tail_ms <= LONGEST_TAIL_MS &&
-           config->delay_search_ms >= 0 && config->delay_search_ms <= LONGEST_SEARCH_MS;
+           config->delay_search_ms >= 0 && config->delay_search_ms <= LONGEST_SEARCH_MS &&
+           config->mic_spacing_mm >= 0 && config->mic_spacing_mm <= LONGEST_SPACING_MM;
 }
 
 size_t kws_frontend_size(const kws_frontend_config *config) {
@@ -97,6 +105,7 @@ size_t kws_frontend_size(const kws_frontend_config *config) {
         bytes += kws_features_size();
     }
     bytes += combines(config) ? kws_interference_size() : 0;
+    bytes += finds(config) ? kws_direction_size() : 0;
     if (config->voice_branch) {
         bytes += kws_suppressor_size();
     }
@@ -170,6 +179,10 @@ void kws_frontend_init(void *state, const kws_frontend_config *config) {
         f->interference = kws_block_take(&block, kws_interference_size());
         kws_interference_init(f->interference);
     }
+    if (finds(config)) {
+        f->direction = kws_block_take(&block, kws_direction_size());
+        kws_direction_init(f->direction, config->mic_spacing_mm);
+    }
     if (config->voice_branch) {
         f->suppressor = kws_block_take(&block, kws_suppressor_size());
         kws_suppressor_init(f->suppressor);
@@ -195,6 +208,9 @@ void kws_frontend_gap(kws_frontend *f) {
     }
     if (f->interference != NULL) {
         kws_interference_restart(f->interference);
+    }
+    if (f->direction != NULL) {
+        kws_direction_reset(f->direction);
     }
     if (f->cancels) {
         kws_reference_reset(f->spectra);
@@ -353,6 +369,10 @@ static void run_block(kws_frontend *f, int32_t valid, kws_frontend_output *outpu
     if (whole) {
         kws_meter_update(&f->meter, (const float *const *)f->held, reference, residual, used,
                          KWS_HOP);
+        if (f->direction != NULL) {
+            kws_direction_update(f->direction, used == 0 ? residual : other,
+                                 used == 0 ? other : residual, (float)f->meter.floor_power);
+        }
     }
     const float *detector = residual;
     if (f->interference != NULL) {
@@ -452,6 +472,10 @@ void kws_frontend_snapshot(const kws_frontend *f, kws_frontend_metrics *metrics)
         if (metrics->delay_samples >= 0) {
             metrics->delay_samples += (int32_t)rint(kws_corrector_delay(f->corrector));
         }
+    }
+    if (f->direction != NULL && kws_microphone_choice_good(&f->choice, 0) &&
+        kws_microphone_choice_good(&f->choice, 1)) {
+        metrics->doa_deg = kws_direction_angle(f->direction, &metrics->doa_known);
     }
     metrics->echo_active = f->config.has_reference && kws_meter_echo_active(meter);
     metrics->microphone = f->choice.used;

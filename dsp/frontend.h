@@ -9,7 +9,7 @@
 
 #include "microphone_choice.h"
 
-#define KWS_DSP_ABI 3
+#define KWS_DSP_ABI 4
 
 #if defined(__GNUC__)
 #define KWS_DSP_API __attribute__((visibility("default")))
@@ -30,6 +30,7 @@ typedef struct {
     int32_t delay_search_ms;
     int32_t drift;
     int32_t combine;
+    int32_t mic_spacing_mm; /* 0 is unknown: no direction */
     int32_t suppress_echo;
     int32_t noise_reduction;
     int32_t voice_branch;
@@ -56,6 +57,8 @@ typedef struct {
     float noise_floor_dbfs;
     float snr_db;
     float drift_ppm; /* 0 until one was found */
+    float doa_deg;
+    int32_t doa_known;
     int32_t erle_known;
     int32_t delay_samples; /* -1 before it was found */
     int32_t echo_active;

@@ -19,6 +19,7 @@ from kwsd.dsp.companions import COMPANIONS, Companions
 from kwsd.dsp.companions import PARTITIONS as COMPANION_PARTITIONS
 from kwsd.dsp.dc_blocker import DcBlocker
 from kwsd.dsp.delay import MARGIN_SAMPLES, DelayLine, DelayTracker
+from kwsd.dsp.direction import DirectionFinder
 from kwsd.dsp.drift import DriftCorrector, DriftEstimator
 from kwsd.dsp.interference import DELAY_SAMPLES, InterferenceCanceller
 from kwsd.dsp.kalman import HOP_SAMPLES, KalmanCanceller, ReferenceSpectra
@@ -57,6 +58,9 @@ class FrontEndConfig:
 
     combine: bool = True
     """Two microphones: cancel in the detector branch what the second predicts of the first."""
+
+    mic_spacing_mm: int = 0
+    """Distance of two microphones, for the direction of arrival; 0 is unknown and gives none."""
 
     suppress_echo: bool = True
     """Residual-echo suppression on the voice branch."""
@@ -174,6 +178,8 @@ class FrontEnd:
         self.detector_delay_samples = DELAY_SAMPLES if combines else 0
         """Lag of the detector branch behind the input."""
 
+        finds = config.mic_spacing_mm > 0 and microphones == 2
+        self._direction = DirectionFinder(config.mic_spacing_mm) if finds else None
         self._suppressor = Suppressor()
         self._meter = Meter(microphones)
         self._next_sample = 0
@@ -204,6 +210,8 @@ class FrontEnd:
         self._suppressor.reset()
         if self._interference is not None:
             self._interference.restart()
+        if self._direction is not None:
+            self._direction.reset()
         self._tracker.reset(self._tracker.applied_samples)
         self._drift.restart()
         self._corrector.restart()
@@ -250,8 +258,11 @@ class FrontEnd:
         delay = self._tracker.delay_samples if self._cancels else None
         if delay is not None:
             delay += round(self._corrector.delay_samples)
+        angle = None
+        if self._direction is not None and all(self._choice.good):
+            angle = self._direction.angle_deg()
         metrics = self._meter.snapshot(
-            self._has_reference, delay, self._drift.ppm, self._choice.used, self._choice.dead
+            self._has_reference, delay, self._drift.ppm, angle, self._choice.used, self._choice.dead
         )
         return FrontEndFrame(start, detector, voice, reference, metrics)
 
@@ -283,6 +294,8 @@ class FrontEnd:
         residual = residuals[used]
         if valid == HOP_SAMPLES:
             self._meter.update(mics, reference, residual, used)
+            if self._direction is not None:
+                self._direction.update(residuals[0], residuals[1], self._meter.floor_power)
         detector = residual
         if self._interference is not None:
             usable = used == 0 and self._choice.good[1]

@@ -61,7 +61,8 @@ class FrontEndMetrics:
     """Level of the detector branch over its floor."""
 
     doa_deg: float | None
-    """Direction of arrival; not estimated yet, always None."""
+    """Direction of arrival: degrees from straight ahead towards microphone 0. None without two
+    microphones of known distance, or where nothing is clear."""
 
     microphone: int = 0
     """Microphone that the branches listen to."""
@@ -142,6 +143,7 @@ class Meter:
         has_reference: bool,
         delay_samples: int | None,
         drift_ppm: float,
+        doa_deg: float | None,
         microphone: int,
         dead: tuple[bool, ...],
     ) -> FrontEndMetrics:
@@ -158,7 +160,7 @@ class Meter:
             echo_active=has_reference and self.echo_active,
             noise_floor_dbfs=floor_db,
             snr_db=power_to_db(self.residual_power) - floor_db,
-            doa_deg=None,
+            doa_deg=doa_deg,
             microphone=microphone,
             dead_microphones=tuple(index for index, gone in enumerate(dead) if gone),
         )

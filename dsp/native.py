@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 LIBRARY_NAME = "libkwsdsp.so"
-ABI = 3
+ABI = 4
 ALIGNMENT_BYTES = 64
 MOST_MICROPHONES = 2
 
@@ -34,6 +34,7 @@ class NativeConfig(ctypes.Structure):
             "delay_search_ms",
             "drift",
             "combine",
+            "mic_spacing_mm",
             "suppress_echo",
             "noise_reduction",
             "voice_branch",
@@ -67,6 +68,8 @@ class NativeMetrics(ctypes.Structure):
         ("noise_floor_dbfs", ctypes.c_float),
         ("snr_db", ctypes.c_float),
         ("drift_ppm", ctypes.c_float),
+        ("doa_deg", ctypes.c_float),
+        ("doa_known", ctypes.c_int32),
         ("erle_known", ctypes.c_int32),
         ("delay_samples", ctypes.c_int32),
         ("echo_active", ctypes.c_int32),

@@ -71,6 +71,7 @@ class NativeFrontEnd:
             delay_search_ms=config.delay_search_ms,
             drift=config.drift,
             combine=config.combine,
+            mic_spacing_mm=config.mic_spacing_mm if microphones == 2 else 0,
             suppress_echo=config.suppress_echo,
             noise_reduction=config.noise_reduction,
             voice_branch=config.voice_branch,
@@ -164,7 +165,7 @@ class NativeFrontEnd:
             echo_active=bool(now.echo_active),
             noise_floor_dbfs=now.noise_floor_dbfs,
             snr_db=now.snr_db,
-            doa_deg=None,
+            doa_deg=now.doa_deg if now.doa_known else None,
             microphone=now.microphone,
             dead_microphones=tuple(index for index in range(self._microphones) if now.dead[index]),
         )

@@ -116,6 +116,9 @@ class FrontEndSettings:
     combine: bool = _key(
         True, "bool", "two microphones: cancel what the second predicts of the first"
     )
+    mic_spacing_mm: int = _key(
+        0, "int", "distance of two microphones, for the direction; 0: unknown", low=0, high=1000
+    )
     suppress_echo: bool = _key(True, "bool", "residual-echo suppression in the voice branch")
     noise_reduction: bool = _key(True, "bool", "noise reduction in the voice branch")
     voice_branch: bool = _key(True, "bool", "compute the voice branch at all")

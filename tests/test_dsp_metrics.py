@@ -17,7 +17,7 @@ def test_levels():
         mics = block(0.1, seed, rows=2)
         mics[1] *= 0.1
         meter.update(mics, block(0.01, seed + 1000)[0], 0.1 * mics[0], 0)
-    metrics = meter.snapshot(True, 1600, 0.0, 0, (False, False))
+    metrics = meter.snapshot(True, 1600, 0.0, None, 0, (False, False))
     assert metrics.mic_level_dbfs == pytest.approx((-20.0, -40.0), abs=0.3)
     assert metrics.reference_level_dbfs == pytest.approx(-40.0, abs=0.3)
     assert metrics.erle_db == pytest.approx(20.0, abs=0.1)
@@ -31,7 +31,7 @@ def test_levels():
 def test_no_reference_has_no_echo():
     meter = Meter(1)
     meter.update(block(0.1), np.zeros(256, np.float32), block(0.1)[0], 0)
-    metrics = meter.snapshot(False, None, 0.0, 0, (False,))
+    metrics = meter.snapshot(False, None, 0.0, None, 0, (False,))
     assert metrics.reference_level_dbfs is None
     assert metrics.echo_delay_ms is None
     assert metrics.erle_db is None
@@ -43,7 +43,7 @@ def test_speech_stands_over_the_floor():
     for index in range(300):
         mic = block(0.1 if 250 <= index else 0.001, index)
         meter.update(mic, np.zeros(256, np.float32), mic[0], 0)
-    metrics = meter.snapshot(False, None, 0.0, 0, (False,))
+    metrics = meter.snapshot(False, None, 0.0, None, 0, (False,))
     assert metrics.noise_floor_dbfs == pytest.approx(-60.0, abs=1.0)
     assert metrics.snr_db == pytest.approx(40.0, abs=2.0)
 
@@ -62,7 +62,7 @@ def test_digital_silence_is_finite():
     meter = Meter(1)
     zero = np.zeros((1, 256), np.float32)
     meter.update(zero, zero[0], zero[0], 0)
-    metrics = meter.snapshot(True, None, 0.0, 0, (False,))
+    metrics = meter.snapshot(True, None, 0.0, None, 0, (False,))
     assert metrics.mic_level_dbfs == (-120.0,)
     assert metrics.snr_db == 0.0
     assert power_to_db(0.0) == -120.0

@@ -246,7 +246,7 @@ def test_meter(core: ctypes.CDLL) -> None:
             memory.address, rows, pointer(reference), pointer(residual), 1, HOP_SAMPLES
         )
         twin.update(mics, reference, residual, 1)
-        now = twin.snapshot(True, None, 0.0, 1, (False, False))
+        now = twin.snapshot(True, None, 0.0, None, 1, (False, False))
         core.probe_meter(memory.address, pointer(values))
         expected = [
             *now.mic_level_dbfs,

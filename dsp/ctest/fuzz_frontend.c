@@ -57,6 +57,7 @@ static kws_frontend_config any_config(void) {
     c.tail_ms = 1 + below(400);
     c.delay_search_ms = below(2) ? below(501) : 0;
     c.drift = below(2);
+    c.mic_spacing_mm = below(2) * 60;
     c.combine = below(2);
     c.suppress_echo = below(2);
     c.noise_reduction = below(2);
