@@ -10,6 +10,7 @@
 #define PICTURE_ESTIMATES 6
 #define SETTLING_ESTIMATES 4
 #define LARGEST_PPM 300.0
+#define LARGEST_FOUND_PPM 450.0
 #define AGREEMENT 0.25f
 #define FIRST_PPM 5.0
 #define LEAST_PPM 0.5
@@ -110,7 +111,7 @@ void kws_drift_observe(kws_drift *drift, kws_delay_tracker *tracker) {
     begin_picture(drift);
     if (!compare) return;
     const double found = 1e6 * (double)shift / (apart * KWS_HOP);
-    if (!(agreement >= AGREEMENT) || !(fabs(found) <= LARGEST_PPM)) {
+    if (!(agreement >= AGREEMENT) || !(fabs(found) <= LARGEST_FOUND_PPM)) {
         drift->found = 0.0;
         return;
     }
@@ -170,10 +171,10 @@ static void interpolate(const float *past, double delay, float *restrict block) 
     }
 }
 
-void kws_corrector_engage(kws_corrector *corrector, int32_t spare_blocks) {
-    const int32_t blocks =
-        spare_blocks < KWS_EXCHANGED_BLOCKS ? spare_blocks : KWS_EXCHANGED_BLOCKS;
-    corrector->delay = LOOKAHEAD + blocks * KWS_HOP;
+void kws_corrector_engage(kws_corrector *corrector, int32_t spare_samples) {
+    const int32_t spare = spare_samples > 0 ? spare_samples : 0, whole = spare / KWS_HOP;
+    const int32_t blocks = whole < KWS_EXCHANGED_BLOCKS ? whole : KWS_EXCHANGED_BLOCKS;
+    corrector->delay = LOOKAHEAD + (blocks > 0 ? blocks * KWS_HOP : spare);
 }
 
 int32_t kws_corrector_give_back(kws_corrector *corrector, int32_t spare_blocks, double ppm) {

@@ -31,8 +31,8 @@ void kws_corrector_reset(kws_corrector *corrector);
 void kws_corrector_restart(kws_corrector *corrector);
 /* Take the next block, [KWS_HOP]. */
 void kws_corrector_push(kws_corrector *corrector, const float *reference);
-/* Begin to correct; spare_blocks: by how much the reference may come later. */
-void kws_corrector_engage(kws_corrector *corrector, int32_t spare_blocks);
+/* Begin to correct; spare_samples: by how much the reference may come later. */
+void kws_corrector_engage(kws_corrector *corrector, int32_t spare_samples);
 /* Blocks by which the delay line, which has spare_blocks that were read at a rate, must be shorter:
  * usually 0. */
 int32_t kws_corrector_give_back(kws_corrector *corrector, int32_t spare_blocks, double ppm);

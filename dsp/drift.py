@@ -37,6 +37,9 @@ SETTLING_ESTIMATES = 4
 """Estimates of the tracker whose windows reach back before a correction."""
 
 LARGEST_PPM = 300.0
+LARGEST_FOUND_PPM = 450.0
+"""A measurement beyond this is none; measurements come out up to a quarter too large."""
+
 AGREEMENT = 0.25
 """Normalised correlation of two pictures below which they are not of the same path."""
 
@@ -112,7 +115,7 @@ class DriftEstimator:
             return
         shift_samples, agreement = shift_between(previous, picture)
         found = 1e6 * shift_samples / ((at - before_block) * HOP_SAMPLES)
-        if agreement < AGREEMENT or abs(found) > LARGEST_PPM:
+        if agreement < AGREEMENT or abs(found) > LARGEST_FOUND_PPM:
             self._found = 0.0
             return
         before, self._found = self._found, found
@@ -226,17 +229,18 @@ class DriftCorrector:
         """Whether the reference would have to come earlier than it does."""
         return self.delay_samples == LOOKAHEAD_SAMPLES
 
-    def engage(self, spare_blocks: int) -> None:
+    def engage(self, spare_samples: int) -> None:
         """Begin to correct, with the delay that the echo path leaves for it.
 
         Parameters
         ----------
-        spare_blocks : int
-            Blocks by which the reference may come later without the canceller losing the start of
-            the echo.
+        spare_samples : int
+            By how much the reference may come later without the canceller losing the start of the
+            echo. Whole blocks are taken where there are any, for then the paths move with them.
         """
-        blocks = min(spare_blocks, EXCHANGED_BLOCKS)
-        self.delay_samples = float(LOOKAHEAD_SAMPLES + blocks * HOP_SAMPLES)
+        blocks = min(spare_samples // HOP_SAMPLES, EXCHANGED_BLOCKS)
+        taken = blocks * HOP_SAMPLES if blocks > 0 else max(spare_samples, 0)
+        self.delay_samples = float(LOOKAHEAD_SAMPLES + taken)
 
     def process(self, ppm: float) -> FloatArray:
         """The newest block at a rate, float32 [HOP_SAMPLES]; unchanged before `engage`."""

@@ -271,8 +271,7 @@ static void shift_paths(kws_frontend *f, int32_t partitions) {
 /* Begin to correct a drift, with the delay that the echo path leaves for it. */
 static void engage(kws_frontend *f, int32_t applied) {
     const int32_t delay = kws_delay_tracker_delay(f->tracker);
-    const int32_t spare = (delay < 0 ? 0 : delay) - applied - KWS_DELAY_MARGIN;
-    kws_corrector_engage(f->corrector, spare > 0 ? spare / KWS_HOP : 0);
+    kws_corrector_engage(f->corrector, (delay < 0 ? 0 : delay) - applied - KWS_DELAY_MARGIN);
     shift_paths(f, -((int32_t)kws_corrector_delay(f->corrector) / KWS_HOP));
 }
 

@@ -349,8 +349,7 @@ class FrontEnd:
             self._line.push(self._with_companions(block), 0)
             blocks -= 1
         if self._drift.engaged and before == 0.0:
-            spare = max(0, (tracker.delay_samples or 0) - applied - MARGIN_SAMPLES) // HOP_SAMPLES
-            corrector.engage(spare)
+            corrector.engage((tracker.delay_samples or 0) - applied - MARGIN_SAMPLES)
             for canceller in self._cancellers:
                 canceller.shift(-(round(corrector.delay_samples) // HOP_SAMPLES))
         read = corrector.process(self._drift.ppm)

@@ -143,14 +143,16 @@ def edit_phonemes(phonemes: str, rng: np.random.Generator) -> str:
     for _ in range(int(rng.integers(1, 3))):
         places = [i for i, s in enumerate(symbols) if s in FULL_VOWELS or s in CONSONANTS]
         if len(places) < 3:
-            break
+            return "".join(symbols)
         place = places[int(rng.integers(len(places)))]
         kin = FULL_VOWELS if symbols[place] in FULL_VOWELS else CONSONANTS
         others = [s for s in kin if s != symbols[place]]
         symbols[place] = others[int(rng.integers(len(others)))]
         if rng.random() < 0.15:
             del symbols[place]
-    return "".join(symbols)
+    edited = "".join(symbols)
+    # The second change may have undone the first one.
+    return edited if phones(edited) != phones(phonemes) else edit_phonemes(phonemes, rng)
 
 
 def phone_distance(a: str, b: str) -> float:

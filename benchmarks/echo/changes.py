@@ -1,0 +1,141 @@
+"""What happens when something changes behind the reference: volume, clock, a missing piece.
+
+    python -m benchmarks.echo.changes --words WORDS --data DATA
+
+Far end alone in the rooms of `benchmarks.echo.scenes`, sessions without drift and path change. ERLE
+in windows of half a second: before the change, a quarter of a second after it, and two seconds
+after it; medians over the sessions. For the drift the last ten seconds count.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import soxr
+
+from benchmarks.echo.material import load
+from benchmarks.echo.processors import Processor, all_processors
+from benchmarks.echo.rooms import RATE_HZ, FloatArray
+from benchmarks.echo.scenes import CONDITIONS, Scene, wake_scenes
+
+CHANGE_S = 16.0
+UNDER_RUN_S = 0.2
+STEPS_DB = (20.0, 40.0, -20.0, -40.0)
+DRIFTS_PPM = (0.0, 20.0, 100.0, -100.0, 300.0)
+PLACES_S = {"before": -0.75, "0.25 s after": 0.25, "2 s after": 2.0}
+LEVEL_DBFS = -30.0
+FLOOR_DBFS = -90.0
+
+
+def erle_db(mic: FloatArray, out: FloatArray, start_s: float, length_s: float = 0.5) -> float:
+    """Microphone over output, in dB, over a stretch."""
+    part = slice(int(start_s * RATE_HZ), int((start_s + length_s) * RATE_HZ))
+    powers = [float(np.mean(x[part].astype(np.float64) ** 2)) + 1e-15 for x in (mic, out)]
+    return float(10 * np.log10(powers[0] / powers[1]))
+
+
+def far_end(scene: Scene, gain: FloatArray) -> FloatArray:
+    """Echo alone in both microphones, its loudest part at a level that never clips."""
+    echo = scene.echo * gain
+    echo *= 10 ** (LEVEL_DBFS / 20) / float(np.sqrt(np.mean(echo[0] ** 2)) + 1e-12)
+    echo *= min(1.0, 0.9 / float(np.abs(echo).max()))
+    rng = np.random.default_rng(1)
+    hiss = rng.standard_normal(echo.shape) * 10 ** (FLOOR_DBFS / 20)
+    return (echo + hiss).astype(np.float32)
+
+
+def steps(process: Processor, scenes: list[Scene]) -> dict[str, list[float]]:
+    """ERLE around a change of the volume, and around an under-run."""
+    found: dict[str, list[float]] = {}
+    for change_db in (0.0, *STEPS_DB):
+        rows = []
+        for scene in scenes:
+            time_s = np.arange(scene.echo.shape[1]) / RATE_HZ
+            gain = np.where(time_s < CHANGE_S, 1.0, 10 ** (change_db / 20)).astype(np.float32)
+            mics = far_end(scene, gain)
+            out = process(mics, scene.reference)[: mics.shape[1]]
+            rows.append([erle_db(mics[0], out, CHANGE_S + at) for at in PLACES_S.values()])
+        found[f"volume {change_db:+.0f} dB" if change_db else "nothing"] = list(
+            np.median(rows, axis=0)
+        )
+    rows = []
+    for scene in scenes:
+        mics = far_end(scene, np.ones(1, np.float32))
+        reference = scene.reference.copy()
+        first = int(CHANGE_S * RATE_HZ)
+        reference[first : first + int(UNDER_RUN_S * RATE_HZ)] = 0.0
+        out = process(mics, reference)[: mics.shape[1]]
+        # The missing piece itself cannot be cancelled, nor its reverberation.
+        rows.append(
+            [
+                erle_db(mics[0], out, CHANGE_S + UNDER_RUN_S * (at > 0) + at + 0.3 * (at > 0))
+                for at in PLACES_S.values()
+            ]
+        )
+    found["reference missing for 0.2 s"] = list(np.median(rows, axis=0))
+    return found
+
+
+def drifts(process: Processor, scenes: list[Scene]) -> dict[float, float]:
+    """ERLE of the last ten seconds under a clock drift."""
+    found = {}
+    for ppm in DRIFTS_PPM:
+        values = []
+        for scene in scenes:
+            mics = far_end(scene, np.ones(1, np.float32))
+            if ppm:
+                ratio = 1.0 + ppm * 1e-6
+                mics = np.stack([_stretched(mic, ratio) for mic in mics])
+            out = process(mics, scene.reference)[: mics.shape[1]]
+            end_s = mics.shape[1] / RATE_HZ
+            values.append(erle_db(mics[0], out, end_s - 10.5, 10.0))
+        found[ppm] = float(np.median(values))
+    return found
+
+
+def _stretched(signal: FloatArray, ratio: float) -> FloatArray:
+    longer = np.concatenate([signal, np.zeros(RATE_HZ, np.float32)])
+    return np.asarray(
+        soxr.resample(longer, RATE_HZ, RATE_HZ * ratio, quality="VHQ")[: len(signal)], np.float32
+    )
+
+
+def main() -> int:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--words", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--only", nargs="+", default=["kwsd, one", "Speex"])
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    every = wake_scenes(load(options.words, options.data, options.seed), options.seed)
+    scenes = [
+        scene
+        for scene, condition in zip(every, CONDITIONS, strict=True)
+        if not condition.drift_ppm and not condition.change and condition.clip == "none"
+    ]
+    processors, _ = all_processors()
+    chosen = {
+        name: process
+        for name, process in processors.items()
+        if any(part in name for part in options.only)
+    }
+    print(f"ERLE in dB, medians over {len(scenes)} sessions\n")
+    print("| front end | change | " + " | ".join(PLACES_S) + " |")
+    print("| --- | --- |" + " --- |" * len(PLACES_S))
+    for name, process in chosen.items():
+        for change, values in steps(process, scenes).items():
+            cells = " | ".join(f"{value:.0f}" for value in values)
+            print(f"| {name} | {change} | {cells} |", flush=True)
+    print("\n| front end | " + " | ".join(f"{ppm:+.0f} ppm" for ppm in DRIFTS_PPM) + " |")
+    print("| --- |" + " --- |" * len(DRIFTS_PPM))
+    for name, process in chosen.items():
+        cells = " | ".join(f"{value:.0f}" for value in drifts(process, scenes).values())
+        print(f"| {name} | {cells} |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
