@@ -13,8 +13,8 @@
 #define DEAD_POWER 1e-12f
 #define DIVERGED_RATIO 2.0f
 #define LEVEL_SMOOTHING 0.25f
-#define LEVEL_LIKENESS 0.8f
-#define LEVEL_PLAIN 0.95f
+#define LEVEL_LIKENESS 0.95f
+#define LEVEL_PLAIN 0.98f
 #define LEVEL_HIGHER 3.0f
 #define LEVEL_LOWER 0.3f
 #define LEVEL_LEAST 0.01f

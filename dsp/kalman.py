@@ -45,10 +45,10 @@ DIVERGED_RATIO = 2.0
 LEVEL_SMOOTHING = 0.25
 """Share of a new block in the averages that recognise a change of level."""
 
-LEVEL_LIKENESS = 0.8
+LEVEL_LIKENESS = 0.95
 """Squared correlation of error and echo above which the error is an echo of another level."""
 
-LEVEL_PLAIN = 0.95
+LEVEL_PLAIN = 0.98
 """The same within a single block."""
 
 LEVEL_UNCHANGED = (0.3, 3.0)
