@@ -41,7 +41,11 @@ static int run_stage(const float *mics, const float *reference, int32_t count, i
     c.suppress_echo = c.noise_reduction = 1;
     c.tail_ms = 320;
     c.delay_search_ms = 500;
-    c.voice_branch = c.reference_features = voice;
+    c.voice_branch = voice;
+    c.features[KWS_DETECTOR] = 1;
+    for (int32_t s = KWS_DETECTOR + 1; s < KWS_SIGNALS; s++) {
+        c.features[s] = voice;
+    }
     unsigned char *memory = malloc(kws_frontend_size(&c) + 64);
     float *room = calloc(4096 * 8, sizeof *room);
     if (memory == NULL || room == NULL) {
@@ -49,7 +53,12 @@ static int run_stage(const float *mics, const float *reference, int32_t count, i
     }
     void *stage = memory + (64 - (uintptr_t)memory % 64);
     kws_frontend_init(stage, &c);
-    kws_frontend_output out = {room, room + 4096, room + 8192, room + 12288, room + 20480, 0, 0, 0};
+    kws_frontend_output out;
+    memset(&out, 0, sizeof out);
+    for (int32_t s = 0; s < KWS_SIGNALS; s++) {
+        out.signals[s] = room + 2 * s * 4096;
+        out.features[s] = room + (2 * s + 1) * 4096;
+    }
     float block[3 * BLOCK];
     for (int32_t start = 0; start + BLOCK <= count; start += BLOCK) {
         memcpy(block, mics + start, sizeof block / 3);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 from kwsd.dsp.frontend import FrontEnd, FrontEndConfig
 from kwsd.dsp.native import NativeMissing
@@ -16,7 +17,7 @@ def open_front_end(
     config: FrontEndConfig,
     microphones: int,
     has_reference: bool,
-    reference_features: bool = True,
+    features: Collection[str] = ("detector",),
 ) -> FrontEnd | NativeFrontEnd:
     """The front end that ``dsp.backend`` asks for.
 
@@ -28,8 +29,8 @@ def open_front_end(
         1 or 2.
     has_reference : bool
         Whether blocks carry what the loudspeaker plays.
-    reference_features : bool
-        Whether somebody wants features of the reference.
+    features : collection of str
+        Signals whose features somebody wants; the numpy stage leaves all to its caller.
 
     Raises
     ------
@@ -38,9 +39,7 @@ def open_front_end(
     """
     if config.backend != "numpy":
         try:
-            stage = NativeFrontEnd(
-                config, microphones, has_reference, reference_features=reference_features
-            )
+            stage = NativeFrontEnd(config, microphones, has_reference, features=features)
         except NativeMissing as error:
             if config.backend == "native":
                 raise RuntimeUnavailable(

@@ -45,8 +45,7 @@ struct kws_frontend {
     kws_interference *interference;
     kws_direction *direction;
     kws_suppressor *suppressor;
-    kws_features *features;
-    kws_features *reference_features;
+    kws_features *features[KWS_SIGNALS]; /* NULL where they are not asked for */
     float *held[MOST_CHANNELS]; /* [KWS_HOP] each */
     int32_t held_count;
     /* Work space of one block, [KWS_HOP] each. */
@@ -100,9 +99,8 @@ size_t kws_frontend_size(const kws_frontend_config *config) {
     bytes += (mics + 1) * kws_block_floats(KWS_HOP);
     bytes += 2 * kws_block_floats((size_t)made.channels * KWS_HOP);
     bytes += (2 * mics + 4) * kws_block_floats(KWS_HOP);
-    bytes += kws_features_size();
-    if (config->reference_features) {
-        bytes += kws_features_size();
+    for (int32_t s = 0; s < KWS_SIGNALS; s++) {
+        bytes += config->features[s] ? kws_features_size() : 0;
     }
     bytes += combines(config) ? kws_interference_size() : 0;
     bytes += finds(config) ? kws_direction_size() : 0;
@@ -169,11 +167,11 @@ void kws_frontend_init(void *state, const kws_frontend_config *config) {
     f->voice = kws_block_take_floats(&block, KWS_HOP);
     f->combined = kws_block_take_floats(&block, KWS_HOP);
     memset(f->silence, 0, KWS_HOP * sizeof(float));
-    f->features = kws_block_take(&block, kws_features_size());
-    kws_features_init(f->features);
-    if (config->reference_features) {
-        f->reference_features = kws_block_take(&block, kws_features_size());
-        kws_features_init(f->reference_features);
+    for (int32_t s = 0; s < KWS_SIGNALS; s++) {
+        if (config->features[s]) {
+            f->features[s] = kws_block_take(&block, kws_features_size());
+            kws_features_init(f->features[s]);
+        }
     }
     if (combines(config)) {
         f->interference = kws_block_take(&block, kws_interference_size());
@@ -199,9 +197,10 @@ void kws_frontend_gap(kws_frontend *f) {
     for (int32_t c = 0; c < MOST_CHANNELS; c++) {
         kws_dc_blocker_reset(&f->dc[c]);
     }
-    kws_features_reset(f->features);
-    if (f->reference_features != NULL) {
-        kws_features_reset(f->reference_features);
+    for (int32_t s = 0; s < KWS_SIGNALS; s++) {
+        if (f->features[s] != NULL) {
+            kws_features_reset(f->features[s]);
+        }
     }
     if (f->suppressor != NULL) {
         kws_suppressor_reset(f->suppressor);
@@ -331,10 +330,6 @@ static void align(kws_frontend *f, const float *mic, const float *reference) {
     kws_reference_push(f->spectra, f->aligned);
 }
 
-static void append(float *target, int32_t at, const float *block, int32_t valid) {
-    memcpy(target + at, block, (size_t)valid * sizeof(float));
-}
-
 /* One block of 16 ms out of the held channels; the first `valid` samples of it are real. Where the
  * microphone is padded its echo stops in the middle: nothing is to be learnt or measured there. */
 static void run_block(kws_frontend *f, int32_t valid, kws_frontend_output *output) {
@@ -386,24 +381,24 @@ static void run_block(kws_frontend *f, int32_t valid, kws_frontend_output *outpu
                                f->config.noise_reduction, f->voice);
         voice = f->voice;
     }
-    append(output->detector, output->samples, detector, valid);
-    append(output->voice, output->samples, voice, valid);
-    append(output->reference, output->samples, reference, valid);
-    output->samples += valid;
-    output->frames +=
-        kws_features_process(f->features, detector, valid,
-                             output->features + output->frames * KWS_FEATURE_BANDS);
-    if (f->reference_features != NULL) {
-        output->reference_frames += kws_features_process(
-            f->reference_features, reference, valid,
-            output->reference_features + output->reference_frames * KWS_FEATURE_BANDS);
+    const float *const signals[KWS_SIGNALS] = {detector, voice, residual, reference};
+    int32_t frames = 0;
+    for (int32_t s = 0; s < KWS_SIGNALS; s++) {
+        memcpy(output->signals[s] + output->samples, signals[s], (size_t)valid * sizeof(float));
+        /* All were reset together and take the same samples, so all complete the same frames. */
+        if (f->features[s] != NULL) {
+            frames = kws_features_process(f->features[s], signals[s], valid,
+                                          output->features[s] +
+                                              output->frames * KWS_FEATURE_BANDS);
+        }
     }
+    output->samples += valid;
+    output->frames += frames;
 }
 
 static void clear(kws_frontend_output *output) {
     output->samples = 0;
     output->frames = 0;
-    output->reference_frames = 0;
 }
 
 /* Absurd samples out, clipped ones counted: false for NaN too. */

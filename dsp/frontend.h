@@ -1,5 +1,5 @@
-/* The DSP stage: twin of frontend.py. One call takes a PCM block of any length and gives both
- * branches, the aligned reference and the features of what it completed.
+/* The DSP stage: twin of frontend.py. One call takes a PCM block of any length and gives every
+ * branch, the aligned reference and the features of what it completed.
  */
 #ifndef KWS_FRONTEND_H
 #define KWS_FRONTEND_H
@@ -9,13 +9,20 @@
 
 #include "microphone_choice.h"
 
-#define KWS_DSP_ABI 4
+#define KWS_DSP_ABI 5
 
 #if defined(__GNUC__)
 #define KWS_DSP_API __attribute__((visibility("default")))
 #else
 #define KWS_DSP_API
 #endif
+
+/* What the stage gives, in this order wherever there is one of each. */
+#define KWS_DETECTOR 0
+#define KWS_VOICE 1
+#define KWS_RESIDUAL 2
+#define KWS_REFERENCE 3
+#define KWS_SIGNALS 4
 
 typedef struct kws_frontend kws_frontend;
 
@@ -34,20 +41,16 @@ typedef struct {
     int32_t suppress_echo;
     int32_t noise_reduction;
     int32_t voice_branch;
-    int32_t reference_features;
+    int32_t features[KWS_SIGNALS]; /* of which signals */
 } kws_frontend_config;
 
 /* Where a call writes. For n samples in, room for n + KWS_HOP - 1 samples and
- * kws_frontend_frames(n) frames; reference_features may be NULL where they are not asked for. */
+ * kws_frontend_frames(n) frames; features may be NULL where they are not asked for. */
 typedef struct {
-    float *detector;
-    float *voice;
-    float *reference;
-    float *features;
-    float *reference_features;
+    float *signals[KWS_SIGNALS];
+    float *features[KWS_SIGNALS];
     int32_t samples;
     int32_t frames;
-    int32_t reference_frames;
 } kws_frontend_output;
 
 typedef struct {

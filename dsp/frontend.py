@@ -3,13 +3,14 @@
 Per 16 ms block: absurd samples out, DC blocker, companions of the reference, delay of the
 reference, one Kalman canceller per microphone. The voice branch is the residual of one microphone
 behind the suppressor. The detector branch is that residual, and with two microphones what the
-interference canceller leaves of it. The second microphone takes over when the first is dead or
-clips.
+interference canceller leaves of it; the residual itself is given too. The second microphone takes
+over when the first is dead or clips.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,8 @@ from kwsd.dsp.reblock import Reblock
 from kwsd.dsp.suppressor import VOICE_DELAY_SAMPLES, Suppressor
 
 FloatArray = NDArray[np.float32]
+
+_Parts = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
 
 LARGEST_SAMPLE = 16.0
 """Full scale is 1; what is beyond this would overflow a square somewhere."""
@@ -74,7 +77,7 @@ class FrontEndConfig:
 
 @dataclass(frozen=True)
 class FrontEndFrame:
-    """What a call of `FrontEnd.process` completes; the three signals have equal length."""
+    """What a call of `FrontEnd.process` completes; the four signals have equal length."""
 
     start_sample: int
     """Stream position of the first sample of `detector`."""
@@ -85,18 +88,20 @@ class FrontEndFrame:
     voice: FloatArray
     """float32 [n], lags the input by `voice_delay_samples`."""
 
+    residual: FloatArray
+    """float32 [n], one microphone behind its echo canceller; the detector branch itself where
+    microphones are not combined."""
+
     reference: FloatArray
     """float32 [n], the reference as the canceller saw it; zeros without one."""
 
     metrics: FrontEndMetrics
     """State at the end of the frame."""
 
-    features: FloatArray | None = None
-    """float32 [k, 40] of the detector branch, as `kwsd.dsp.features.FeatureStream` gives them;
-    None where the stage leaves them to its caller."""
-
-    reference_features: FloatArray | None = None
-    """The same of the reference."""
+    features: Mapping[str, FloatArray] = field(default_factory=dict)
+    """Signal (``detector``, ``voice``, ``residual``, ``reference``) to float32 [k, 40] as
+    `kwsd.dsp.features.FeatureStream` gives them; signals whose features the stage leaves to its
+    caller are not in it."""
 
 
 def join_channels(block: Block, microphones: int, has_reference: bool) -> FloatArray:
@@ -248,12 +253,12 @@ class FrontEnd:
         pad = np.zeros((self._microphones + 1, HOP_SAMPLES - held), np.float32)
         return self._frame([self._block(part, held) for part in self._reblock.push(pad)])
 
-    def _frame(self, parts: list[tuple[FloatArray, FloatArray, FloatArray]]) -> FrontEndFrame:
+    def _frame(self, parts: list[_Parts]) -> FrontEndFrame:
         start = self._next_sample
         self._next_sample += sum(len(part[0]) for part in parts)
         none = np.zeros(0, np.float32)
-        detector, voice, reference = (
-            np.concatenate([none, *(part[i] for part in parts)]) for i in range(3)
+        detector, voice, residual, reference = (
+            np.concatenate([none, *(part[i] for part in parts)]) for i in range(4)
         )
         delay = self._tracker.delay_samples if self._cancels else None
         if delay is not None:
@@ -264,12 +269,10 @@ class FrontEnd:
         metrics = self._meter.snapshot(
             self._has_reference, delay, self._drift.ppm, angle, self._choice.used, self._choice.dead
         )
-        return FrontEndFrame(start, detector, voice, reference, metrics)
+        return FrontEndFrame(start, detector, voice, residual, reference, metrics)
 
-    def _block(
-        self, joined: FloatArray, valid: int = HOP_SAMPLES
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """One block of 16 ms: detector, voice and aligned reference, as far as it is valid.
+    def _block(self, joined: FloatArray, valid: int = HOP_SAMPLES) -> _Parts:
+        """One block of 16 ms: detector, voice, residual and aligned reference where it is valid.
 
         Where the microphone is padded its echo stops in the middle: nothing is to be learnt or
         measured there.
@@ -302,11 +305,11 @@ class FrontEnd:
             whole = valid == HOP_SAMPLES
             detector = self._interference.process(residual, residuals[1 - used], usable, whole)
         if not self.config.voice_branch:
-            return detector[:valid], detector[:valid], reference[:valid]
+            return detector[:valid], detector[:valid], residual[:valid], reference[:valid]
         if not self.config.suppress_echo:
             echo = np.zeros_like(echo)
         voice = self._suppressor.process(residual, echo, self.config.noise_reduction)
-        return detector[:valid], voice[:valid], reference[:valid]
+        return detector[:valid], voice[:valid], residual[:valid], reference[:valid]
 
     def _align(self, mic: FloatArray, reference: FloatArray) -> FloatArray:
         """Undo drift and delay of the reference; when the delay changes the echo paths move."""

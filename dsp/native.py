@@ -12,11 +12,15 @@ from functools import cache
 from pathlib import Path
 
 LIBRARY_NAME = "libkwsdsp.so"
-ABI = 4
+ABI = 5
 ALIGNMENT_BYTES = 64
 MOST_MICROPHONES = 2
 
 FloatPointer = ctypes.POINTER(ctypes.c_float)
+
+
+SIGNALS = ("detector", "voice", "residual", "reference")
+"""In the order of the core."""
 
 
 class NativeConfig(ctypes.Structure):
@@ -38,23 +42,18 @@ class NativeConfig(ctypes.Structure):
             "suppress_echo",
             "noise_reduction",
             "voice_branch",
-            "reference_features",
         )
-    ]
+    ] + [("features", ctypes.c_int32 * len(SIGNALS))]
 
 
 class NativeOutput(ctypes.Structure):
     """``kws_frontend_output``."""
 
     _fields_ = [
-        ("detector", ctypes.c_void_p),
-        ("voice", ctypes.c_void_p),
-        ("reference", ctypes.c_void_p),
-        ("features", ctypes.c_void_p),
-        ("reference_features", ctypes.c_void_p),
+        ("signals", ctypes.c_void_p * len(SIGNALS)),
+        ("features", ctypes.c_void_p * len(SIGNALS)),
         ("samples", ctypes.c_int32),
         ("frames", ctypes.c_int32),
-        ("reference_frames", ctypes.c_int32),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Collection
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from kwsd.dsp.kalman import HOP_SAMPLES
 from kwsd.dsp.metrics import FrontEndMetrics
 from kwsd.dsp.native import (
     ALIGNMENT_BYTES,
+    SIGNALS,
     NativeConfig,
     NativeMetrics,
     NativeOutput,
@@ -35,15 +37,15 @@ class NativeFrontEnd:
         Whether blocks carry what the loudspeaker plays.
     companions : bool
         Cancel with distortion products of the reference too.
-    reference_features : bool
-        Whether features of the reference are asked for.
+    features : collection of str
+        Signals whose features are asked for, of `kwsd.dsp.native.SIGNALS`.
 
     Raises
     ------
     NativeMissing
         The core is not there.
     ValueError
-        Another number of microphones.
+        Another number of microphones, or features of a signal that the stage has not.
     """
 
     voice_delay_samples = VOICE_DELAY_SAMPLES
@@ -54,13 +56,15 @@ class NativeFrontEnd:
         microphones: int,
         has_reference: bool,
         companions: bool = True,
-        reference_features: bool = True,
+        features: Collection[str] = ("detector",),
     ) -> None:
+        if unknown := set(features) - set(SIGNALS):
+            raise ValueError(f"features of {', '.join(sorted(unknown))}: must be of {SIGNALS}")
         self.config = config
         self._library = load_library()
         self._microphones = microphones
         self._has_reference = has_reference
-        self._reference_features = reference_features and has_reference
+        self._of = [name in features for name in SIGNALS]
         native = NativeConfig(
             microphones=microphones,
             has_reference=has_reference,
@@ -75,7 +79,7 @@ class NativeFrontEnd:
             suppress_echo=config.suppress_echo,
             noise_reduction=config.noise_reduction,
             voice_branch=config.voice_branch,
-            reference_features=self._reference_features,
+            features=(ctypes.c_int32 * len(SIGNALS))(*self._of),
         )
         self.state_bytes = int(self._library.kws_frontend_size(native))
         """Memory of the native state."""
@@ -126,30 +130,25 @@ class NativeFrontEnd:
             return
         self._room_samples = samples + HOP_SAMPLES
         frames = int(self._library.kws_frontend_frames(samples))
-        # Detector, voice and reference under each other, features of both signals.
-        self._signals = np.zeros((3, self._room_samples), np.float32)
-        self._features = np.zeros((2, frames, BANDS), np.float32)
+        self._signals = np.zeros((len(SIGNALS), self._room_samples), np.float32)
+        self._features = np.zeros((len(SIGNALS), frames, BANDS), np.float32)
         output = self._output
-        output.detector, output.voice, output.reference = (row.ctypes.data for row in self._signals)
-        output.features = self._features[0].ctypes.data
-        output.reference_features = self._features[1].ctypes.data
+        for index in range(len(SIGNALS)):
+            output.signals[index] = self._signals[index].ctypes.data
+            output.features[index] = self._features[index].ctypes.data
 
     def _frame(self) -> FrontEndFrame:
         output = self._output
         start = self._next_sample
         self._next_sample += output.samples
         signals = self._signals[:, : output.samples].copy()
-        features = self._features[0, : output.frames].copy()
-        of_reference = self._features[1, : output.reference_frames].copy()
-        return FrontEndFrame(
-            start,
-            signals[0],
-            signals[1],
-            signals[2],
-            self._metrics(),
-            features,
-            of_reference if self._reference_features else None,
-        )
+        features = {
+            name: self._features[index, : output.frames].copy()
+            for index, name in enumerate(SIGNALS)
+            if self._of[index]
+        }
+        detector, voice, residual, reference = signals
+        return FrontEndFrame(start, detector, voice, residual, reference, self._metrics(), features)
 
     def _metrics(self) -> FrontEndMetrics:
         now = NativeMetrics()

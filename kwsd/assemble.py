@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from kwsd.block import SAMPLE_RATE_HZ
+from kwsd.branch_ear import BranchEar
 from kwsd.chain import Chain, Keyword, Tap
 from kwsd.config import Config
 from kwsd.config_schema import RuntimeSettings
@@ -51,8 +52,9 @@ class OpenModel(Keyword):
         package: WakeModel,
         runtime: RuntimeRecord,
         features: FeatureKind,
+        ears: Sequence[BranchEar],
     ) -> None:
-        super().__init__(identity, stream, decision, reference_watch, features)
+        super().__init__(identity, stream, decision, reference_watch, features, ears)
         self.package = package
         self.runtime = runtime
         self._session = session
@@ -183,8 +185,21 @@ def runtime_changes(models: Sequence[OpenModel], sample: int) -> list[Event]:
     ]
 
 
+def further_branches(config: Config, microphones: int, has_reference: bool) -> list[str]:
+    """Branches beside the detector branch that differ from it, and that models shall hear."""
+    stage = config.frontend
+    if not (config.wake.all_branches and has_reference and stage.aec):
+        return []
+    branches = ["voice"] if stage.voice_branch else []
+    return branches + (["residual"] if stage.combine and microphones == 2 else [])
+
+
 def build_chain(
-    config: Config, info: SourceInfo, models: Sequence[Keyword], taps: Sequence[Tap] = ()
+    config: Config,
+    info: SourceInfo,
+    models: Sequence[Keyword],
+    taps: Sequence[Tap] = (),
+    takes_voice: bool = True,
 ) -> Chain:
     """The chain for a source.
 
@@ -198,18 +213,22 @@ def build_chain(
         From `open_models`.
     taps : sequence of Tap
         Listeners.
+    takes_voice : bool
+        Whether somebody beside the models takes the voice branch; it is computed for those who do.
 
     Returns
     -------
     Chain
     """
+    heard = {signal for model in models for signal in model.signals}
+    settings = FrontEndConfig(**asdict(config.frontend))
+    if not takes_voice and "voice" not in heard:
+        settings = replace(settings, voice_branch=False)
     front_end = open_front_end(
-        FrontEndConfig(**asdict(config.frontend)),
+        settings,
         microphones=info.microphones,
         has_reference=info.has_reference,
-        reference_features=any(
-            model.reference_watch is not None and model.features is PCEN for model in models
-        ),
+        features={signal for model in models if model.features is PCEN for signal in model.signals},
     )
     return Chain(front_end, models, taps)
 
@@ -234,7 +253,13 @@ def _open_model(config: Config, package: ModelPackage | MicroModel, info: Source
             new_stream(), decision.config.rearm_threshold, package.smoothing_steps
         )
     identity = ModelIdentity(keyword_of(package), package.name, package.version, start.runtime)
-    return OpenModel(identity, new_stream(), decision, watch, session, package, record, features)
+    ears = [
+        BranchEar(signal, new_stream(), package.smoothing_steps)
+        for signal in further_branches(config, info.microphones, info.has_reference)
+    ]
+    return OpenModel(
+        identity, new_stream(), decision, watch, session, package, record, features, ears
+    )
 
 
 def _open(

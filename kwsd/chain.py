@@ -10,12 +10,14 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from kwsd.block import Block
+from kwsd.branch_ear import BranchEar
 from kwsd.decision import Decision
 from kwsd.dsp.frontend import FrontEndFrame
 from kwsd.dsp.metrics import FrontEndMetrics
 from kwsd.event import Event, ModelIdentity, wake_event
 from kwsd.feature_track import PCEN, FeatureKind, FeatureTrack
 from kwsd.level import LevelTrack
+from kwsd.loudspeaker import LoudspeakerActivity
 from kwsd.model.stream import Score, ScoreStream
 from kwsd.reblock import Reblocker
 from kwsd.reference_watch import ReferenceWatch
@@ -56,6 +58,8 @@ class Keyword:
         The same model on the loudspeaker reference.
     features : FeatureKind
         What the model was trained on.
+    ears : sequence of BranchEar
+        The same model on further branches, under playback.
     """
 
     def __init__(
@@ -65,12 +69,24 @@ class Keyword:
         decision: Decision,
         reference_watch: ReferenceWatch | None = None,
         features: FeatureKind = PCEN,
+        ears: Sequence[BranchEar] = (),
     ) -> None:
         self.identity = identity
         self.stream = stream
         self.decision = decision
         self.reference_watch = reference_watch
         self.features = features
+        self.ears = tuple(ears)
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """What it listens to, by the names of `FrontEndFrame`."""
+        beside = () if self.reference_watch is None else ("reference",)
+        return ("detector", *(ear.signal for ear in self.ears), *beside)
+
+    def heard_beside(self, sample: int) -> float:
+        """Highest smoothed score of the ears by a sample; 0 without any."""
+        return max((ear.smoothed_at(sample) for ear in self.ears), default=0.0)
 
     def reset(self, start_sample: int) -> None:
         """Start again after a gap."""
@@ -78,6 +94,8 @@ class Keyword:
         self.decision.reset(start_sample)
         if self.reference_watch is not None:
             self.reference_watch.reset()
+        for ear in self.ears:
+            ear.reset()
 
 
 class Chain:
@@ -102,12 +120,12 @@ class Chain:
         self.front_end = front_end
         self._keywords = list(keywords)
         self._taps = list(taps)
-        self._tracks = {keyword.features: FeatureTrack(keyword.features) for keyword in keywords}
-        self._reference_tracks = {
-            keyword.features: FeatureTrack(keyword.features)
+        self._tracks = {
+            (keyword.features, signal): FeatureTrack(keyword.features)
             for keyword in keywords
-            if keyword.reference_watch is not None
+            for signal in keyword.signals
         }
+        self._loudspeaker = LoudspeakerActivity()
         self._reblocker = Reblocker()
         self._level = LevelTrack()
         self._next_sample: int | None = None
@@ -158,40 +176,38 @@ class Chain:
         return self._score(frame)
 
     def _restart(self, start_sample: int) -> None:
-        for track in (*self._tracks.values(), *self._reference_tracks.values()):
+        for track in self._tracks.values():
             track.reset(start_sample)
+        self._loudspeaker.reset()
         self._level.reset(start_sample)
         for keyword in self._keywords:
             keyword.reset(start_sample)
 
     def _score(self, frame: FrontEndFrame) -> list[Event]:
         self._level.process(frame.detector)
-        self._watch_reference(frame)
+        playing = self._loudspeaker.process(frame.reference)
         frames = {
-            kind: track.process(frame.detector, frame.features if kind is PCEN else None)
-            for kind, track in self._tracks.items()
-        }
-        steps = [
-            (score, order)
-            for order, keyword in enumerate(self._keywords)
-            for score in keyword.stream.process(
-                frames[keyword.features], self._tracks[keyword.features].end_sample
+            (kind, signal): track.process(
+                getattr(frame, signal), frame.features.get(signal) if kind is PCEN else None
             )
-        ]
+            for (kind, signal), track in self._tracks.items()
+        }
+        steps = []
+        for order, keyword in enumerate(self._keywords):
+            heard = {
+                signal: (
+                    frames[keyword.features, signal],
+                    self._tracks[keyword.features, signal].end_sample,
+                )
+                for signal in keyword.signals
+            }
+            if keyword.reference_watch is not None:
+                keyword.reference_watch.process(*heard["reference"], playing)
+            for ear in keyword.ears:
+                ear.process(*heard[ear.signal], playing)
+            steps += [(score, order) for score in keyword.stream.process(*heard["detector"])]
         steps.sort(key=lambda step: (step[0].end_sample, step[1]))
         return list(self._decide(steps, frame.metrics))
-
-    def _watch_reference(self, frame: FrontEndFrame) -> None:
-        frames = {
-            kind: track.process(frame.reference, frame.reference_features if kind is PCEN else None)
-            for kind, track in self._reference_tracks.items()
-        }
-        for keyword in self._keywords:
-            if keyword.reference_watch is not None:
-                track = self._reference_tracks[keyword.features]
-                keyword.reference_watch.process(
-                    frame.reference, frames[keyword.features], track.end_sample
-                )
 
     def _decide(
         self, steps: Sequence[tuple[Score, int]], metrics: FrontEndMetrics
@@ -204,6 +220,7 @@ class Chain:
                 score.value,
                 self._level.loudest_dbfs(score.end_sample),
                 said_by_loudspeaker=watch is not None and watch.said_before(score.end_sample),
+                beside=keyword.heard_beside(score.end_sample),
             )
             for tap in self._taps:
                 tap.score(keyword.identity.keyword, score.end_sample, keyword.decision.smoothed)

@@ -154,6 +154,9 @@ class WakeSettings:
     reference_rule: bool = _key(
         True, "bool", "no wake from a word that the loudspeaker itself says"
     )
+    all_branches: bool = _key(
+        True, "bool", "while the loudspeaker plays, listen to every branch of the front end"
+    )
     near_miss_fraction: float = _key(
         0.5, "float", "part of the threshold above which a near miss is kept", low=0.05, high=1.0
     )

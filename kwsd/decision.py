@@ -141,6 +141,7 @@ class Decision:
         level_dbfs: float,
         *,
         said_by_loudspeaker: bool = False,
+        beside: float = 0.0,
     ) -> Detection | None:
         """Take the score of one model step.
 
@@ -154,6 +155,8 @@ class Decision:
             Loudest level of the last second.
         said_by_loudspeaker : bool
             The reference itself holds the word: this is the device's own voice.
+        beside : float
+            Smoothed score of the same moment on another branch; the larger one counts.
 
         Returns
         -------
@@ -162,7 +165,7 @@ class Decision:
         config = self.config
         self._recent.append(score)
         # Steps that have not been count as 0: a single high score at the start is not a word.
-        self.smoothed = sum(self._recent) / config.smoothing_steps
+        self.smoothed = max(sum(self._recent) / config.smoothing_steps, beside)
         self._curve.append((end_sample, self.smoothed))
         self._follow_rise(end_sample, score)
 

@@ -9,18 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 
-import numpy as np
-
 from kwsd.block import SAMPLE_RATE_HZ, FloatArray
 from kwsd.model.stream import Score, ScoreStream
 
 # The word in the reference counts for this long: echo path and room let the microphone's copy end
 # later.
 _HOLD_SAMPLES = SAMPLE_RATE_HZ
-# Playback below this cannot leave a word behind in the microphone.
-_ACTIVE_DBFS = -55.0
-# The model keeps running this long after the last sound of the reference, to finish the word.
-_HANGOVER_SAMPLES = SAMPLE_RATE_HZ
 
 
 class ReferenceWatch:
@@ -40,36 +34,31 @@ class ReferenceWatch:
         self._stream = stream
         self._threshold = threshold
         self._steps = smoothing_steps
-        self._active_power = 10.0 ** (_ACTIVE_DBFS / 10.0)
+        self._fresh = True
         self.reset()
 
     def reset(self) -> None:
         """Start again after a gap."""
         self._rest()
-        self._quiet_samples = _HANGOVER_SAMPLES
         self._said_at: int | None = None
 
-    def process(self, reference: FloatArray, frames: FloatArray, end_sample: int) -> None:
-        """Take the next piece of the reference.
+    def process(self, frames: FloatArray, end_sample: int, playing: bool) -> None:
+        """Take the next frames of the reference as the front end aligned it.
 
         Parameters
         ----------
-        reference : ndarray, float32 [samples]
-            The reference as the front end aligned it with the microphones.
         frames : ndarray, float32 [k, bands]
-            Features of the model's kind that this piece completed.
+            Features of the model's kind.
         end_sample : int
             Sample position of the end of the last of them.
+        playing : bool
+            Whether the reference is active; the model runs only then.
         """
-        power = float(np.mean(np.square(reference, dtype=np.float64))) if len(reference) else 0.0
-        if power >= self._active_power:
-            self._quiet_samples = 0
-        elif self._quiet_samples < _HANGOVER_SAMPLES:
-            self._quiet_samples += len(reference)
-            if self._quiet_samples >= _HANGOVER_SAMPLES:
+        if not playing:
+            if not self._fresh:
                 self._rest()
-        if self._quiet_samples >= _HANGOVER_SAMPLES or len(frames) == 0:
             return
+        self._fresh = False
         for score in self._stream.process(frames, end_sample):
             self._push(score)
 
@@ -83,5 +72,6 @@ class ReferenceWatch:
             self._said_at = score.end_sample
 
     def _rest(self) -> None:
+        self._fresh = True
         self._stream.reset()
         self._recent: deque[float] = deque(maxlen=self._steps)

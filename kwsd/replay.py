@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TextIO
 
@@ -86,9 +86,6 @@ def replay(options: ReplayOptions, config: Config, stdout: TextIO | None) -> Non
         Whatever prevents it; result files are then left as they were.
     """
     _check_paths(options)
-    if options.dump_audio is None and options.plot is None:
-        # Nobody hears the voice branch then, and no event depends on it.
-        config = replace(config, frontend=replace(config.frontend, voice_branch=False))
     with ExitStack() as stack:
         if options.plot is not None:
             require_matplotlib()
@@ -102,7 +99,8 @@ def replay(options: ReplayOptions, config: Config, stdout: TextIO | None) -> Non
 
         taps, plot = _open_outputs(options, models, info, stack)
         bus = _open_bus(config, info, models, stack) if options.publish else None
-        chain = build_chain(config, info, models, taps)
+        takes_voice = options.dump_audio is not None or options.plot is not None
+        chain = build_chain(config, info, models, taps, takes_voice)
         wakes = _run(source, chain, models, options, LineSink(stdout), bus, plot)
         if plot is not None:
             plot.finish(info.name)

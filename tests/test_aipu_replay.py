@@ -185,15 +185,15 @@ def test_wrong_answers_between_words_are_found_in_a_second(run, expected, double
 
 
 def test_reference_shares_the_session(configure, tone_model, package, double, tmp_path):
-    """Two streams, one job in flight: the fault of one is the change of both, told once."""
+    """Four streams, one job in flight: the fault of one is the change of all, told once."""
     path = tmp_path / "three.wav"
     pcm = tone_bursts(4.0)
     music = 0.004 * np.random.default_rng(5).standard_normal(len(pcm)).astype(np.float32)
     sf.write(path, np.stack([pcm, pcm, music], axis=1), 16000, subtype="PCM_16")
     expected = replayed(path, configuration(tone_model, order="litert"))
     start = WARM_UP_STEPS + package.vectors.steps
-    # Two jobs a step: one for the microphones, one for the reference.
-    double.script(f"finish {start + 2 * 100} die")
+    # Jobs of a step: detector branch, voice branch, residual and reference.
+    double.script(f"finish {start + 4 * 100} die")
     result = replayed(path, configure())
     assert len(expected.wakes) == 2
     assert heard(result) == heard(expected)
@@ -222,7 +222,7 @@ def test_driver_that_appears_later(configure, double, tmp_path):
     """A node that comes: looked for again on request, told once, without a restart."""
     node = tmp_path / "aipu"
     config = configure(aipu_device=node)
-    (model,) = open_models(config, SimpleNamespace(has_reference=False))
+    (model,) = open_models(config, SimpleNamespace(microphones=1, has_reference=False))
     try:
         (before,) = runtime_state([model])["models"]
         assert (before["runtime"], before["reason"]) == ("litert", "no-device")

@@ -12,7 +12,7 @@ from kwsd.bench.as_ncnn import write_random_ncnn
 from kwsd.bench.as_tflite import write_random_tflite
 from kwsd.bench.cost import GraphCost, Roofline, graph_cost
 from kwsd.bench.layers import Table
-from kwsd.bench.networks import NETWORKS
+from kwsd.bench.networks import CEILINGS, NETWORKS
 from kwsd.bench.subject import SEED, open_subject, write_table
 from kwsd.compile.outline import parse_outline
 from kwsd.kwsmodel import main
@@ -77,12 +77,19 @@ def test_ncnn_file_holds_the_weights_of_every_layer() -> None:
 
 
 def test_roofline_is_the_lower_bound_of_two() -> None:
-    cost = GraphCost(multiplies=500_000_000, bytes_moved=10_000_000)
-    roof = Roofline("x", peak_gops=100.0, bandwidth_gbps=0.5)
+    cost = GraphCost(multiplies=1_000_000_000, bytes_moved=10_000_000)
+    roof = Roofline("x", peak_gmacs=100.0, bandwidth_gbps=0.5)
     assert roof.by_operations(cost) == pytest.approx(100.0)
     assert roof.by_bandwidth(cost) == pytest.approx(50.0)
     assert roof.limit(cost) == pytest.approx(50.0)
     assert Roofline("x", 100.0, None).limit(cost) == pytest.approx(100.0)
+
+
+def test_ceilings_are_dense_and_counted() -> None:
+    for name, table in CEILINGS.items():
+        side = int(name[-1])
+        outline = parse_outline(write_random_tflite(table(), SEED))
+        assert graph_cost(outline).multiplies == 4 * 28 * 28 * 256 * 256 * side * side
 
 
 def test_command_measures_a_package(capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,6 +99,9 @@ def test_command_measures_a_package(capsys: pytest.CaptureFixture[str]) -> None:
     (row,) = found["rows"]
     assert row["runtime"] == "litert" and row["measured"]["inferences"] >= 3
     assert 0 < row["measured"]["median_ms"] <= row["measured"]["p99_ms"]
+    litert, z1 = found["roofs"]
+    assert litert["name"] == "litert" and min(litert["peak_gmacs"], litert["bandwidth_gbps"]) > 0
+    assert z1 == {"name": "Zhouyi Z1", "peak_gmacs": 102.4, "bandwidth_gbps": None}
     # 37 k weights, each used once a step but the stem's and the blocks' biases.
     assert 30_000 < found["models"]["computer"]["multiplies"] < 40_000
 

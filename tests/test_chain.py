@@ -48,7 +48,8 @@ class HoldingFrontEnd:
 
     def _release(self, start, mic, reference, count):
         self._pending = Block(start + count, mic[None, count:], reference[count:])
-        return FrontEndFrame(start, mic[:count], mic[:count], reference[:count], metrics())
+        heard = mic[:count]
+        return FrontEndFrame(start, heard, heard, heard, reference[:count], metrics())
 
 
 class BandModel:

@@ -31,7 +31,7 @@ def tap() -> MonitorTap:
     made = MonitorTap()
     nothing = np.zeros(0, np.float32)
     metrics = Meter(2).snapshot(True, 320, 12.5, None, 0, (False, False))
-    made.frame(FrontEndFrame(0, nothing, nothing, nothing, metrics))
+    made.frame(FrontEndFrame(0, nothing, nothing, nothing, nothing, metrics))
     for score in (0.2, 0.9, 0.3):
         made.score("computer", 0, score)
     return made

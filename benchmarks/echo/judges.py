@@ -48,6 +48,15 @@ def count(detections: list[int], word_ends: tuple[int, ...]) -> Found:
     return Found(tuple(hit), false_alarms)
 
 
+def hear(judge: Judge, signals: FloatArray) -> list[int]:
+    """Detections in one signal [n], or in any of several [k, n], each at most once a second."""
+    found: list[int] = []
+    for sample in sorted(sample for row in np.atleast_2d(signals) for sample in judge(row)):
+        if not found or sample - found[-1] > RATE_HZ:
+            found.append(sample)
+    return found
+
+
 def third_party() -> Judge:
     """The int8 "alexa" of PyPI pymicro-wakeword at its own threshold; nobody here trained it."""
     from pymicro_wakeword import MicroWakeWord, MicroWakeWordFeatures, Model

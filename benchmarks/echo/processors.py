@@ -1,4 +1,7 @@
-"""Front ends that are compared. Each takes microphones [2, n] and reference [n], gives [n]."""
+"""Front ends that are compared. Each takes microphones [2, n] and reference [n], gives [n].
+
+One that gives [k, n] feeds k detectors; a word counts if any of them hears it.
+"""
 
 from __future__ import annotations
 
@@ -25,18 +28,25 @@ def nothing(mics: FloatArray, reference: FloatArray) -> FloatArray:
     return mics[0]
 
 
-def kwsd(microphones: int = 2, branch: str = "detector", **settings: object) -> Processor:
-    """The project's front end; microphones and settings as given."""
+def kwsd(
+    microphones: int = 2, branches: tuple[str, ...] = ("detector",), **settings: object
+) -> Processor:
+    """The project's front end; microphones and settings as given.
+
+    Of several branches only the first is heard where nothing is played, as in the daemon.
+    """
 
     def process(mics: FloatArray, reference: FloatArray) -> FloatArray:
-        config = FrontEndConfig(**{"voice_branch": branch == "voice", **settings})  # type: ignore[arg-type]
-        stage = open_front_end(config, microphones, True, reference_features=False)
+        config = FrontEndConfig(**{"voice_branch": "voice" in branches, **settings})  # type: ignore[arg-type]
+        stage = open_front_end(config, microphones, True)
         parts = []
         for start in range(0, mics.shape[1], BLOCK_SAMPLES):
             cut = slice(start, start + BLOCK_SAMPLES)
             parts.append(stage.process(Block(start, mics[:microphones, cut], reference[cut])))
         parts.append(stage.flush())
-        return np.concatenate([getattr(part, branch) for part in parts])
+        heard = branches if reference.any() else branches[:1]
+        rows = [np.concatenate([getattr(part, name) for part in parts]) for name in heard]
+        return rows[0] if len(rows) == 1 else np.stack(rows)
 
     return process
 
@@ -73,6 +83,15 @@ class Speex:
             library.speex_preprocess_state_destroy(preprocess)
         library.speex_echo_state_destroy(state)
         return out.astype(np.float32) / 32768
+
+
+def side_by_side(*processors: Processor) -> Processor:
+    """Several front ends, each with its own detector."""
+
+    def process(mics: FloatArray, reference: FloatArray) -> FloatArray:
+        return np.stack([processor(mics, reference) for processor in processors])
+
+    return process
 
 
 def aec3(mics: FloatArray, reference: FloatArray) -> FloatArray:
@@ -118,13 +137,24 @@ def pyaec(mics: FloatArray, reference: FloatArray) -> FloatArray:
     return out.astype(np.float32) / 32768
 
 
+def with_several_detectors() -> dict[str, Processor]:
+    """What gives a signal to each of several detectors."""
+    made = {
+        "kwsd, one microphone, every branch": kwsd(1, ("detector", "voice")),
+        "kwsd, two microphones, every branch": kwsd(2, ("detector", "voice", "residual")),
+    }
+    if _speex() is not None:
+        made["SpeexDSP, a detector on each"] = side_by_side(Speex(False), Speex(True))
+    return made
+
+
 def all_processors() -> tuple[dict[str, Processor], list[str]]:
-    """Every front end that is installed, and what is missing."""
+    """Every front end that is installed and gives one signal, and what is missing."""
     found: dict[str, Processor] = {
         "nothing": nothing,
         "kwsd, one microphone": kwsd(1),
         "kwsd, two microphones": kwsd(2),
-        "kwsd, voice branch": kwsd(2, "voice"),
+        "kwsd, voice branch": kwsd(2, ("voice",)),
     }
     missing = []
     if _speex() is None:

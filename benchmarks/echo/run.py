@@ -16,9 +16,9 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.echo.judges import Judge, count, own, third_party
+from benchmarks.echo.judges import Judge, count, hear, own, third_party
 from benchmarks.echo.material import Material, files, load, read, trimmed
-from benchmarks.echo.processors import Processor, all_processors
+from benchmarks.echo.processors import Processor, all_processors, with_several_detectors
 from benchmarks.echo.rooms import RATE_HZ
 from benchmarks.echo.scenes import Scene, noise_scenes, wake_scenes
 
@@ -52,7 +52,7 @@ def run_row(
         began_s = time.process_time()
         detector = process(mics, reference)
         cpu_s += time.process_time() - began_s
-        heard = count(judge(detector), scene.word_ends)
+        heard = count(hear(judge, detector), scene.word_ends)
         found += sum(heard.words)
         words += len(heard.words)
         false_alarms += heard.false_alarms
@@ -136,6 +136,7 @@ def main() -> int:
                 for row in csv.DictReader(stream)
             }
     processors, missing = all_processors()
+    processors |= with_several_detectors()
     for name in missing:
         print(f"skipped: {name}", file=sys.stderr)
     new = not options.out.exists()

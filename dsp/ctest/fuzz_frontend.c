@@ -62,7 +62,9 @@ static kws_frontend_config any_config(void) {
     c.suppress_echo = below(2);
     c.noise_reduction = below(2);
     c.voice_branch = below(2);
-    c.reference_features = below(2);
+    for (int32_t s = 0; s < KWS_SIGNALS; s++) {
+        c.features[s] = below(2);
+    }
     return c;
 }
 
@@ -84,6 +86,8 @@ static int check(const char *name, const float *values, int32_t count, uint32_t 
     return 0;
 }
 
+static const char *const NAMES[KWS_SIGNALS] = {"detector", "voice", "residual", "reference"};
+
 static int one(uint32_t seed) {
     random_state = seed * 2654435761u + 1u;
     const kws_frontend_config config = any_config();
@@ -102,8 +106,11 @@ static int one(uint32_t seed) {
         float *channels = floats((size_t)rows * (size_t)samples);
         const size_t room = (size_t)samples + KWS_HOP - 1;
         const size_t frames = (size_t)kws_frontend_frames(samples) * 40;
-        kws_frontend_output out = {floats(room), floats(room), floats(room), floats(frames),
-                                   floats(frames), 0, 0, 0};
+        kws_frontend_output out = {{NULL}, {NULL}, 0, 0};
+        for (int32_t s = 0; s < KWS_SIGNALS; s++) {
+            out.signals[s] = floats(room);
+            out.features[s] = config.features[s] ? floats(frames) : NULL;
+        }
         kws_frontend_metrics metrics;
         for (int32_t i = 0; i < rows * samples; i++) {
             channels[i] = any_float(kind);
@@ -115,10 +122,10 @@ static int one(uint32_t seed) {
         kws_frontend_process(state, channels, samples, &out);
         fed += samples;
         given += out.samples;
-        bad = check("detector", out.detector, out.samples, seed) ||
-              check("voice", out.voice, out.samples, seed) ||
-              check("features", out.features, out.frames * 40, seed) ||
-              check("reference features", out.reference_features, out.reference_frames * 40, seed);
+        for (int32_t s = 0; s < KWS_SIGNALS; s++) {
+            bad |= check(NAMES[s], out.signals[s], out.samples, seed) ||
+                   (config.features[s] && check(NAMES[s], out.features[s], out.frames * 40, seed));
+        }
         kws_frontend_snapshot(state, &metrics);
         if (!isfinite(metrics.snr_db) || !isfinite(metrics.erle_db)) {
             printf("seed %u: metrics are not finite\n", (unsigned)seed);
@@ -129,11 +136,10 @@ static int one(uint32_t seed) {
             given += out.samples;
         }
         free(channels);
-        free(out.detector);
-        free(out.voice);
-        free(out.reference);
-        free(out.features);
-        free(out.reference_features);
+        for (int32_t s = 0; s < KWS_SIGNALS; s++) {
+            free(out.signals[s]);
+            free(out.features[s]);
+        }
     }
     if (!bad && fed != given + kws_frontend_held(state)) {
         printf("seed %u: %lld samples in, %lld out, %d held\n", (unsigned)seed, (long long)fed,

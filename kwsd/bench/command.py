@@ -12,8 +12,8 @@ from typing import Any
 
 from rich.console import Console
 
-from kwsd.bench.cost import GraphCost, graph_cost
-from kwsd.bench.machine import measure_roofline, z1_roofline
+from kwsd.bench.cost import GraphCost, Roofline, graph_cost
+from kwsd.bench.machine import copy_bandwidth_gbps, runtime_roofline, z1_roofline
 from kwsd.bench.measure import measure
 from kwsd.bench.networks import NETWORKS
 from kwsd.bench.report import Row, as_values, print_tables
@@ -87,12 +87,27 @@ def run(args: argparse.Namespace) -> int:
             for subject in _subjects(name, kind, wanted, Path(folder), args.threads):
                 rows.append(_measured(label, subject, args.seconds, args.inferences))
                 print(f"measured: {label} on {rows[-1].runtime}", file=sys.stderr)
-    roofs = [measure_roofline(), z1_roofline(args.z1_bandwidth_gbps)]
+        ran = dict.fromkeys(row.runtime for row in rows if row.measured)
+        roofs = _roofs(list(ran), Path(folder), args.threads, args.seconds)
+    roofs.append(z1_roofline(args.z1_bandwidth_gbps))
     if args.json:
         print(json.dumps(as_values(rows, costs, roofs), indent=2))
     else:
         print_tables(rows, costs, roofs, Console(width=None if sys.stdout.isatty() else 140))
     return 0 if any(row.measured for row in rows) else RuntimeUnavailable.exit_code
+
+
+def _roofs(runtimes: list[str], folder: Path, threads: int, seconds: float) -> list[Roofline]:
+    """Ceilings here of the runtimes that ran, without the AIPU, which has its own."""
+    bandwidth_gbps = copy_bandwidth_gbps()
+    roofs = []
+    for runtime in runtimes:
+        if runtime != "aipu":
+            place = folder / f"ceiling-{runtime}"
+            place.mkdir()
+            roofs.append(runtime_roofline(runtime, place, threads, seconds, bandwidth_gbps))
+            print(f"measured: ceiling of {runtime}", file=sys.stderr)
+    return roofs
 
 
 def _look_up(name: str, folder: Path) -> tuple[str, str, Path]:

@@ -1,7 +1,7 @@
 """Cost of one inference from the graph alone: multiply-accumulates, bytes moved, and the roofline.
 
 The roofline (Williams, Waterman and Patterson, CACM 2009) bounds the rate of inferences twice: by
-the operations that the hardware can do in a second, and by the bytes that it can move.
+the multiply-accumulates that the hardware can do in a second, and by the bytes that it can move.
 """
 
 from __future__ import annotations
@@ -34,11 +34,6 @@ class GraphCost:
     """Every operator reads its inputs and weights and writes its outputs once: no cache helps, and
     nothing is read twice."""
 
-    @property
-    def operations(self) -> int:
-        """As the field counts them: two a multiply-accumulate."""
-        return 2 * self.multiplies
-
 
 @dataclass(frozen=True)
 class Roofline:
@@ -47,15 +42,15 @@ class Roofline:
     name: str
     """Whose limits these are."""
 
-    peak_gops: float
-    """Operations, in 10^9 a second."""
+    peak_gmacs: float
+    """Multiply-accumulates, in 10^9 a second."""
 
     bandwidth_gbps: float | None
     """Bytes, in 10^9 a second; None where nobody has said."""
 
     def by_operations(self, cost: GraphCost) -> float:
         """Inferences a second if only operations counted."""
-        return self.peak_gops * 1e9 / max(cost.operations, 1)
+        return self.peak_gmacs * 1e9 / max(cost.multiplies, 1)
 
     def by_bandwidth(self, cost: GraphCost) -> float | None:
         """Inferences a second if only bytes counted."""

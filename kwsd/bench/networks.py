@@ -66,6 +66,21 @@ def yolo_tiny() -> Table:
     return table
 
 
+def dense(kernel: int) -> Table:
+    """Nothing but large convolutions, the kindest work for a runtime: shows its ceiling."""
+    table = Table(f"dense_{kernel}x{kernel}")
+    x = table.image(28, 256)
+    for _ in range(4):
+        x = table.conv(x, 256, kernel)
+    return table
+
+
+CEILINGS: dict[str, Callable[[], Table]] = {
+    "dense_1x1": lambda: dense(1),
+    "dense_3x3": lambda: dense(3),
+}
+"""Measured beside every other network; the better rate of both is a runtime's ceiling."""
+
 NETWORKS: dict[str, Callable[[], Table]] = {
     "mobilenet_v1": mobilenet_v1,
     "mobilenet_v2": mobilenet_v2,

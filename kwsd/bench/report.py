@@ -54,42 +54,35 @@ def print_tables(
     console: Console,
 ) -> None:
     """Costs beside rooflines, then what was measured."""
-    theory = RichTable(title="What one inference costs, and how many a second hardware allows")
-    theory.add_column("model")
-    theory.add_column("MAC", justify="right")
-    theory.add_column("bytes moved", justify="right")
-    for roof in roofs:
-        theory.add_column(f"{roof.name}: /s by operations", justify="right")
-        theory.add_column("/s by bandwidth", justify="right")
+    theory = RichTable(title="What one inference costs, and how many a second the roofs allow")
+    for column in ("model", "MAC", "bytes moved", *(roof.name for roof in roofs)):
+        theory.add_column(column, justify="left" if column == "model" else "right")
     for name, cost in costs.items():
         cells = [name, _si(cost.multiplies), _si(cost.bytes_moved)]
-        for roof in roofs:
-            by_bandwidth = roof.by_bandwidth(cost)
-            cells += [_rate(roof.by_operations(cost))]
-            cells += ["unknown" if by_bandwidth is None else _rate(by_bandwidth)]
-        theory.add_row(*cells)
+        theory.add_row(*cells, *(_bound(roof, cost) for roof in roofs))
     console.print(theory)
     for roof in roofs:
         speed = "not known" if roof.bandwidth_gbps is None else f"{roof.bandwidth_gbps:.1f} GB/s"
-        console.print(f"{roof.name}: {roof.peak_gops:.1f} GOPS, {speed}")
+        console.print(f"roof of {roof.name}: {roof.peak_gmacs:.1f} GMAC/s; bandwidth {speed}")
     found = RichTable(title="Measured")
     columns = ("model", "runtime", "size", "median ms", "p99 ms", "CPU ms", "memory MiB", "per s")
-    for column in (*columns, "of the roof here"):
+    for column in (*columns, "of its roof"):
         found.add_column(column, justify="left" if column in ("model", "runtime") else "right")
-    here = next((roof for roof in roofs if roof.name == "this machine"), None)
+    by_runtime = {roof.name: roof for roof in roofs}
+    by_runtime["aipu"] = by_runtime["Zhouyi Z1"]
     for row in rows:
         if row.measured is not None:
-            found.add_row(*_cells(row, row.measured, costs.get(row.model), here))
+            found.add_row(*_cells(row, row.measured, costs.get(row.model), by_runtime[row.runtime]))
     console.print(found)
     for row in rows:
         if row.measured is None:
             console.print(f"{row.model} on {row.runtime} was not run: {row.why_not}")
 
 
-def _cells(row: Row, m: Measured, cost: GraphCost | None, here: Roofline | None) -> list[str]:
+def _cells(row: Row, m: Measured, cost: GraphCost | None, roof: Roofline) -> list[str]:
     share = "-"
-    if cost is not None and here is not None:
-        share = f"{100 * 1000 / m.median_ms / here.limit(cost):.0f} %"
+    if cost is not None:
+        share = f"{100 * 1000 / m.median_ms / roof.limit(cost):.0f} %"
     return [
         row.model,
         row.runtime,
@@ -101,6 +94,15 @@ def _cells(row: Row, m: Measured, cost: GraphCost | None, here: Roofline | None)
         _rate(1000 / m.median_ms),
         share,
     ]
+
+
+def _bound(roof: Roofline, cost: GraphCost) -> str:
+    """The lower bound, and which one it is."""
+    by_bandwidth = roof.by_bandwidth(cost)
+    at_most = _rate(roof.limit(cost))
+    if by_bandwidth is None:
+        return f"{at_most} by MAC alone"
+    return f"{at_most} by {'bytes' if by_bandwidth < roof.by_operations(cost) else 'MAC'}"
 
 
 def _si(value: float) -> str:

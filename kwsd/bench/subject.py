@@ -12,7 +12,7 @@ import numpy as np
 
 from kwsd.bench.as_ncnn import write_random_ncnn
 from kwsd.bench.as_tflite import write_random_tflite
-from kwsd.bench.networks import NETWORKS
+from kwsd.bench.networks import CEILINGS, NETWORKS
 from kwsd.errors import ModelError, RuntimeUnavailable
 from kwsd.model.package import load_package
 from kwsd.runtime.litert import interpreter_module
@@ -54,7 +54,7 @@ def write_table(name: str, runtime: str, folder: Path, threads: int) -> Subject:
     Parameters
     ----------
     name : str
-        In `NETWORKS`.
+        In `NETWORKS` or `CEILINGS`.
     runtime : str
         litert, ncnn or ncnn-int8.
     folder : Path
@@ -62,7 +62,7 @@ def write_table(name: str, runtime: str, folder: Path, threads: int) -> Subject:
     threads : int
         For the subject.
     """
-    table = NETWORKS[name]()
+    table = (NETWORKS | CEILINGS)[name]()
     if runtime == "litert":
         path = folder / f"{name}.tflite"
         path.write_bytes(write_random_tflite(table, SEED))

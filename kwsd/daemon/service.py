@@ -91,7 +91,7 @@ class Service:
         state_file: StateFile,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._config = _as_service(config)
+        self._config = config
         self._load = load
         self._open_input = open_input
         self._bus = bus
@@ -149,7 +149,7 @@ class Service:
         if config.preroll.length_s > 0:
             self.preroll = PreRoll(config.preroll.length_s, FrontEnd.voice_delay_samples)
             taps.append(self.preroll)
-        return build_chain(config, source.info, models, taps)
+        return build_chain(config, source.info, models, taps, self.preroll is not None)
 
     def listen_to(self, endpoint: str) -> None:
         """Open the control socket; raises `BusError`."""
@@ -239,7 +239,7 @@ class Service:
         """
         self._notifier.reloading()
         try:
-            self._change_over(_as_service(self._load()))
+            self._change_over(self._load())
             self._bus.reload_clients()
         finally:
             if self._ready:
@@ -371,10 +371,3 @@ class Service:
     def _say_what_runs(self) -> None:
         self._bus.emit(runtime_state(self.models))
         log.info("listening for %s", ", ".join(m.identity.keyword for m in self.models))
-
-
-def _as_service(config: Config) -> Config:
-    """Without the voice branch where no pre-roll keeps it."""
-    if config.preroll.length_s > 0:
-        return config
-    return replace(config, frontend=replace(config.frontend, voice_branch=False))

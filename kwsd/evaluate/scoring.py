@@ -1,29 +1,29 @@
 """Scoring: one stream of audio through the daemon's own chain, every step's score kept.
 
-The chain is put together from the same parts as in the daemon, with one microphone, and a
-reference where something is played: front end, features, int8 model, decision. Only the voice
-branch of the front end, which the detector does not hear, is switched off.
+The chain is that of the daemon, with one microphone, and a reference where something is played:
+front end, features, int8 model, decision.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kwsd.assemble import decision_config, keyword_of
-from kwsd.block import Block, FloatArray
-from kwsd.chain import Chain, Keyword
+from kwsd.assemble import build_chain, decision_config, further_branches, keyword_of
+from kwsd.block import SAMPLE_RATE_HZ, Block, FloatArray
+from kwsd.branch_ear import BranchEar
+from kwsd.chain import Keyword
 from kwsd.config import Config, default_config
 from kwsd.decision import Decision, DecisionConfig, Detection
-from kwsd.dsp.backend import open_front_end
-from kwsd.dsp.frontend import FrontEndConfig
 from kwsd.event import ModelIdentity
 from kwsd.model.package import ModelPackage
 from kwsd.model.stream import ScoreStream, StreamingModel
 from kwsd.runtime.base import Session
 from kwsd.runtime.select import EVALUATION_ORDER, open_session
+from kwsd.source.base import SourceInfo
 
 FEED_SAMPLES = 16_000
 
@@ -56,8 +56,15 @@ class _Recorder(Decision):
         level_dbfs: float,
         *,
         said_by_loudspeaker: bool = False,
+        beside: float = 0.0,
     ) -> Detection | None:
-        found = super().push(end_sample, score, level_dbfs, said_by_loudspeaker=said_by_loudspeaker)
+        found = super().push(
+            end_sample,
+            score,
+            level_dbfs,
+            said_by_loudspeaker=said_by_loudspeaker,
+            beside=beside,
+        )
         self.steps.append((end_sample, self.smoothed, level_dbfs))
         return found
 
@@ -115,7 +122,13 @@ class Scorer:
         """
         stream = StreamingModel(self.package, self._session)
         decision = decision_config(self.config, self.package)
-        return run_chain(pcm, stream, decision, self.config, reference)
+        ears = [
+            BranchEar(
+                signal, StreamingModel(self.package, self._session), self.package.smoothing_steps
+            )
+            for signal in further_branches(self.config, 1, reference is not None)
+        ]
+        return run_chain(pcm, stream, decision, self.config, reference, ears)
 
 
 def run_chain(
@@ -124,13 +137,13 @@ def run_chain(
     decision: DecisionConfig,
     config: Config,
     reference: FloatArray | None = None,
+    ears: Sequence[BranchEar] = (),
 ) -> Track:
     """A stream through front end, features, the given model and decision."""
-    settings = FrontEndConfig(**{**asdict(config.frontend), "voice_branch": False})
     recorder = _Recorder(decision)
-    keyword = Keyword(ModelIdentity("", "", "", ""), stream, recorder)
-    front_end = open_front_end(settings, 1, reference is not None, reference_features=False)
-    chain = Chain(front_end, [keyword])
+    keyword = Keyword(ModelIdentity("", "", "", ""), stream, recorder, ears=ears)
+    info = SourceInfo("evaluation", 1, reference is not None, SAMPLE_RATE_HZ, 1, None)
+    chain = build_chain(config, info, [keyword], takes_voice=False)
     for start in range(0, len(pcm), FEED_SAMPLES):
         part = slice(start, start + FEED_SAMPLES)
         piece = np.ascontiguousarray(pcm[None, part], np.float32)

@@ -53,7 +53,7 @@ def read_audio(path: Path) -> FloatArray:
 def detector_branch(mic: FloatArray, reference: FloatArray | None = None) -> FloatArray:
     """What the model hears of one microphone, with the loudspeaker cancelled if it is given."""
     config = FrontEndConfig(voice_branch=False)
-    front_end = open_front_end(config, 1, reference is not None, reference_features=False)
+    front_end = open_front_end(config, 1, reference is not None)
     first = front_end.process(Block(0, mic[None], reference))
     return np.concatenate([first.detector, front_end.flush().detector])
 
