@@ -17,6 +17,8 @@
 
 /* Full scale is 1; what is beyond this would overflow a square somewhere. */
 #define LARGEST_SAMPLE 16.0f
+#define ANOTHER_PATH_SAMPLES 256
+#define LOST_ERLE_DB 6.0f
 #define LONGEST_TAIL_MS 1000
 #define LONGEST_SEARCH_MS 500
 #define LONGEST_SPACING_MM 1000
@@ -303,6 +305,16 @@ static const float *undo_drift(kws_frontend *f, const float *reference) {
     return f->read;
 }
 
+/* Whether the delay has jumped since it was `heard`, and the echo is there again. */
+static int32_t is_another_path(const kws_frontend *f, int32_t heard) {
+    const int32_t now = kws_delay_tracker_delay(f->tracker);
+    if (now < 0 || heard < 0 || !f->meter.erle_known) {
+        return 0;
+    }
+    return (now - heard > ANOTHER_PATH_SAMPLES || heard - now > ANOTHER_PATH_SAMPLES) &&
+           f->meter.erle_db < LOST_ERLE_DB;
+}
+
 /* Undo drift and delay of the reference; when the delay changes the echo paths move with it. */
 static void align(kws_frontend *f, const float *mic, const float *reference) {
     if (f->drift != NULL) {
@@ -310,8 +322,15 @@ static void align(kws_frontend *f, const float *mic, const float *reference) {
     }
     const int32_t before = kws_delay_tracker_applied(f->tracker);
     const int32_t estimates = kws_delay_tracker_estimates(f->tracker);
+    const int32_t heard = kws_delay_tracker_delay(f->tracker);
     const int32_t moved = f->config.delay_search_ms > 0 &&
                           kws_delay_tracker_push(f->tracker, mic, reference);
+    if (is_another_path(f, heard)) {
+        /* What was learnt, and how sure of it the filters are, only holds them up. */
+        for (int32_t m = 0; m < f->config.microphones; m++) {
+            kws_kalman_reset(f->cancellers[m]);
+        }
+    }
     if (f->drift != NULL && kws_delay_tracker_estimates(f->tracker) != estimates &&
         !kws_corrector_exhausted(f->corrector)) {
         kws_drift_observe(f->drift, f->tracker);

@@ -33,6 +33,12 @@ FloatArray = NDArray[np.float32]
 
 _Parts = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
 
+ANOTHER_PATH_SAMPLES = 256
+"""A delay that jumps further is that of another echo path."""
+
+LOST_ERLE_DB = 6.0
+"""Less echo return loss enhancement than this is worth nothing that was learnt."""
+
 LARGEST_SAMPLE = 16.0
 """Full scale is 1; what is beyond this would overflow a square somewhere."""
 
@@ -316,7 +322,12 @@ class FrontEnd:
         if self.config.drift:
             reference = self._undo_drift(reference)
         before, estimates = self._tracker.applied_samples, self._tracker.estimates
+        heard = self._tracker.delay_samples
         moved = self.config.delay_search_ms > 0 and self._tracker.push(mic, reference)
+        if self._is_another_path(heard):
+            # What was learnt, and how sure of it the filters are, only holds them up.
+            for canceller in self._cancellers:
+                canceller.reset()
         estimated = self._tracker.estimates != estimates
         if self.config.drift and estimated and not self._corrector.exhausted:
             self._drift.observe(self._tracker, self._tracker.blocks)
@@ -331,6 +342,13 @@ class FrontEnd:
         self._spectra.push(delayed)
         aligned: FloatArray = delayed[0]
         return aligned
+
+    def _is_another_path(self, heard: int | None) -> bool:
+        """Whether the delay has jumped since it was `heard`, and the echo is there again."""
+        now, erle_db = self._tracker.delay_samples, self._meter.erle_db
+        if now is None or heard is None or erle_db is None:
+            return False
+        return abs(now - heard) > ANOTHER_PATH_SAMPLES and erle_db < LOST_ERLE_DB
 
     def _with_companions(self, reference: FloatArray) -> FloatArray:
         if self._companions is None:

@@ -17,6 +17,9 @@
 #define LEVEL_PLAIN 0.98f
 #define LEVEL_HIGHER 3.0f
 #define LEVEL_LOWER 0.3f
+#define PATH_SMOOTHING 0.03f
+#define PATH_LOST 0.4f
+#define PATH_HEARD 0.8f
 #define LEVEL_LEAST 0.01f
 #define LEVEL_MEMORY 125
 #define GOOD_RATIO 0.1f
@@ -47,10 +50,12 @@ struct kws_kalman {
     int32_t rows;
     int32_t count[KWS_MOST_CHANNELS];
     int32_t good_blocks; /* left of the time in which a change of level is believed */
+    int32_t path_known; /* the paths were good since they were last in doubt */
     int32_t turn; /* group of partitions whose constraint is due */
     float keep2, forget2; /* state transition squared, and what is missing to 1 */
     float mic_power, error_power;
     float level_cross, level_error, level_echo; /* smoothed, of error and echo before the update */
+    float path_cross, path_echo, path_mic; /* slower, to recognise another path */
     float *path;       /* [rows][re, im, variance][ROW]: a pass reads all three */
     float *near_power; /* [ROW] */
     float *echo_re, *echo_im, *expected, *error_re, *error_im, *half_gain; /* [ROW], of a block */
@@ -203,6 +208,8 @@ void kws_kalman_reset(kws_kalman *kalman) {
     fill(kalman->near_power, ROW, 1e-6f);
     kalman->mic_power = kalman->error_power = 1e-9f;
     kalman->level_cross = kalman->level_error = kalman->level_echo = 0.0f;
+    kalman->path_cross = kalman->path_echo = kalman->path_mic = 0.0f;
+    kalman->path_known = 0;
     kalman->turn = kalman->good_blocks = 0;
 }
 
@@ -415,6 +422,7 @@ static float turned(float cross, float error, float echo, float likeness) {
 static int32_t follow_level(kws_kalman *kalman, const float *error, const float *echo) {
     /* Only where the paths were good a moment ago: before that likeness is chance. */
     const int32_t good = kalman->error_power < GOOD_RATIO * kalman->mic_power;
+    kalman->path_known |= good;
     kalman->good_blocks = good ? LEVEL_MEMORY : kalman->good_blocks - (kalman->good_blocks > 0);
     const float cross = product_of(error, echo);
     const float error_power = power_of(error), echo_power = power_of(echo);
@@ -437,6 +445,32 @@ static int32_t follow_level(kws_kalman *kalman, const float *error, const float 
         for (int32_t k = 2 * ROW; k < 3 * ROW; k++) path[k] *= doubt;
     }
     kalman->level_cross = kalman->level_error = kalman->level_echo = 0.0f;
+    return 1;
+}
+
+/* Where the echo that the paths expect is not there they are in doubt: a near end is
+ * not correlated with it, an echo by another path is its negative in part. 1 if that is so. */
+static int32_t doubt_lost_path(kws_kalman *kalman, const float *error, const float *echo,
+                               float mic_power) {
+    const float share = PATH_SMOOTHING;
+    kalman->path_cross += share * (product_of(error, echo) - kalman->path_cross);
+    kalman->path_echo += share * (power_of(echo) - kalman->path_echo);
+    kalman->path_mic += share * (mic_power - kalman->path_mic);
+    /* Before they were good once they are still being learnt. */
+    if (!kalman->path_known || kalman->path_cross >= -PATH_LOST * kalman->path_echo ||
+        kalman->path_echo < PATH_HEARD * kalman->path_mic + 1e-9f) {
+        return 0;
+    }
+    /* Not the companions': distortion is the loudspeaker's, whatever the room. */
+    for (int32_t row = 0; row < kalman->count[0]; row++) {
+        float *variance = path_of(kalman, row) + 2 * ROW;
+        KWS_INDEPENDENT
+        for (int32_t k = 0; k < ROW; k++) {
+            variance[k] = variance[k] > START_VARIANCE ? variance[k] : START_VARIANCE;
+        }
+    }
+    kalman->path_cross = kalman->path_echo = kalman->path_mic = 0.0f;
+    kalman->path_known = 0;
     return 1;
 }
 
@@ -480,6 +514,7 @@ KWS_CLONES void kws_kalman_process(kws_kalman *kalman, kws_reference *reference,
         echo_samples(kalman, reference, echo);
         for (int32_t k = 0; k < KWS_HOP; k++) error[k] = mic[k] - echo[k];
     }
+    if (doubt_lost_path(kalman, error, echo, mic_power)) prior_echo(kalman, reference);
     learn_all(kalman, reference, error);
     recover(kalman, mic_power, power_of(error));
     /* Measured: the estimate after the update finds a fifth more words than the one before. */

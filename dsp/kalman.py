@@ -61,6 +61,15 @@ LEVEL_MEMORY_BLOCKS = 125
 GOOD_RATIO = 0.1
 """Error over microphone, in power, of good paths."""
 
+PATH_SMOOTHING = 0.03
+"""Share of a new block in the averages that recognise another path: half a second."""
+
+PATH_LOST = 0.4
+"""Part of the expected echo that must be missing for paths to be in doubt."""
+
+PATH_HEARD = 0.8
+"""Least power of the expected echo over that of the microphone for which it is asked."""
+
 
 class ReferenceSpectra:
     """Spectra of the last blocks of every channel, shared by the filters of all microphones.
@@ -145,6 +154,8 @@ class KalmanCanceller:
         self._near_power = np.full(BINS, 1e-6, np.float32)
         self._mic_power = self._error_power = 1e-9
         self._level = np.zeros(3)
+        self._path = np.zeros(3)
+        self._path_known = False
         self._turn = self._good_blocks = 0
 
     def shift(self, partitions: int) -> None:
@@ -189,7 +200,9 @@ class KalmanCanceller:
         if learn and not reference.newest_silent:
             prior = mic - echo
             if self._follow_level(prior, echo):
-                prior = mic - self._echo(reference)
+                echo = self._echo(reference)
+                prior = mic - echo
+            self._doubt_lost_path(mic, prior, echo)
             self._learn(prior, reference)
             self._recover(mic, prior)
             # Measured: the estimate after the update finds a fifth more words than the one before.
@@ -254,6 +267,7 @@ class KalmanCanceller:
         """
         # Only where the paths were good a moment ago: before that likeness is chance.
         good = self._error_power < GOOD_RATIO * self._mic_power
+        self._path_known |= good
         self._good_blocks = LEVEL_MEMORY_BLOCKS if good else max(0, self._good_blocks - 1)
         now = (float(error @ echo), float(error @ error), float(echo @ echo))
         self._level += LEVEL_SMOOTHING * (np.array(now) - self._level)
@@ -271,6 +285,26 @@ class KalmanCanceller:
         self._variance *= np.float32(max(1.0, factor) ** 2)
         self._level[:] = 0.0
         return True
+
+    def _doubt_lost_path(self, mic: FloatArray, error: FloatArray, echo: FloatArray) -> None:
+        """Doubt the paths where the echo that they expect is not there.
+
+        A near end is not correlated with the expected echo, whatever its level; an echo by
+        another path is its negative in part. To the Kalman gain both are a loud near end: measured,
+        a path of another room was learnt in a minute instead of some ten seconds.
+        """
+        now = (float(error @ echo), float(echo @ echo), float(mic @ mic))
+        self._path += PATH_SMOOTHING * (np.array(now) - self._path)
+        missing, expected, heard = (float(value) for value in self._path)
+        lost = missing < -PATH_LOST * expected and expected >= PATH_HEARD * heard + 1e-9
+        # Before they were good once they are still being learnt.
+        if not (lost and self._path_known):
+            return
+        # Not the companions': distortion is the loudspeaker's, whatever the room.
+        room = self._variance[: self.partitions[0]]
+        np.maximum(room, np.float32(START_VARIANCE), out=room)
+        self._path[:] = 0.0
+        self._path_known = False
 
     def _recover(self, mic: FloatArray, error: FloatArray) -> None:
         """If the error is louder than the microphone the path has changed: learn it anew."""

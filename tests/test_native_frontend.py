@@ -259,3 +259,33 @@ def test_both_backends_give_the_same_events_on_the_sample() -> None:
         for key in ("name", "sample", "onset_s", "end_s", "model", "runtime"):
             assert one[key] == other[key]
         assert one["score"] == pytest.approx(other["score"], abs=0.02)
+
+
+@pytest.mark.slow
+def test_ten_hours_of_noise_leave_the_state_as_it_was() -> None:
+    """Music-like noise with its echo, hour after hour: no growth, no rust, nothing denormal."""
+    stage = NativeFrontEnd(FrontEndConfig(), 2, True, features=SIGNALS)
+    rng = np.random.default_rng(8)
+    minute, levels_db = 60 * 16_000, []
+    for number in range(600):
+        reference = (0.05 * rng.standard_normal(minute)).astype(np.float32)
+        # Every fifth minute is silent, so that averages sink as far as they can.
+        reference *= float(number % 5 != 4)
+        echo = 0.5 * np.roll(reference, 800)
+        mics = np.stack([echo, 0.8 * echo]) + 3e-4 * rng.standard_normal((2, minute))
+        channels = np.concatenate([mics, reference[None]]).astype(np.float32)
+        powers = []
+        for start in range(0, minute, 1600):
+            part = channels[:, start : start + 1600]
+            frame = stage.process(Block(number * minute + start, part[:-1], part[-1]))
+            assert all(np.isfinite(values).all() for values in frame.features.values())
+            powers.append(float(np.mean(frame.detector[-1440:].astype(np.float64) ** 2)))
+        assert np.isfinite(frame.voice).all()
+        if number % 5 == 3:
+            levels_db.append(10 * np.log10(np.median(powers)))
+    assert max(levels_db[1:]) - min(levels_db[1:]) < 1.0, levels_db
+    # What ten hours have taught holds nobody up in another room.
+    other = np.concatenate([LONGER] * 3, axis=1)
+    aged, fresh = run(stage, other), run(NativeFrontEnd(FrontEndConfig(), 2, True), other)
+    ratio = [np.mean(joined(frames, "detector")[-16 * 16_000 :] ** 2) for frames in (aged, fresh)]
+    assert 10 * np.log10(ratio[0] / ratio[1]) < 3.0

@@ -3,8 +3,8 @@
     python -m benchmarks.echo.changes --words WORDS --data DATA
 
 Far end alone in the rooms of `benchmarks.echo.scenes`, sessions without drift and path change. ERLE
-in windows of half a second: before the change, a quarter of a second after it, and two seconds
-after it; medians over the sessions. For the drift the last ten seconds count.
+in windows of half a second: before the change, a quarter of a second, two and eight seconds after
+it; medians over the sessions. For the drift the last ten seconds count.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from benchmarks.echo.scenes import CONDITIONS, Scene, wake_scenes
 
 CHANGE_S = 16.0
 UNDER_RUN_S = 0.2
+MOVED_SAMPLES = RATE_HZ // 40
 STEPS_DB = (20.0, 40.0, -20.0, -40.0)
 DRIFTS_PPM = (0.0, 20.0, 100.0, -100.0, 300.0)
-PLACES_S = {"before": -0.75, "0.25 s after": 0.25, "2 s after": 2.0}
+PLACES_S = {"before": -0.75, "0.25 s after": 0.25, "2 s after": 2.0, "8 s after": 8.0}
 LEVEL_DBFS = -30.0
 FLOOR_DBFS = -90.0
 
@@ -78,6 +79,22 @@ def steps(process: Processor, scenes: list[Scene]) -> dict[str, list[float]]:
     return found
 
 
+def moves(process: Processor, scenes: list[Scene]) -> dict[str, list[float]]:
+    """ERLE around an echo that suddenly comes later or earlier, as when a player is restarted."""
+    found = {}
+    first = int(CHANGE_S * RATE_HZ)
+    for name, before, after in (("later", 0, MOVED_SAMPLES), ("earlier", MOVED_SAMPLES, 0)):
+        rows = []
+        for scene in scenes:
+            still = far_end(scene, np.ones(1, np.float32))
+            mics = np.roll(still, before, axis=1)
+            mics[:, first:] = np.roll(still, after, axis=1)[:, first:]
+            out = process(mics, scene.reference)[: mics.shape[1]]
+            rows.append([erle_db(mics[0], out, CHANGE_S + at) for at in PLACES_S.values()])
+        found[f"echo 25 ms {name}"] = list(np.median(rows, axis=0))
+    return found
+
+
 def drifts(process: Processor, scenes: list[Scene]) -> dict[float, float]:
     """ERLE of the last ten seconds under a clock drift."""
     found = {}
@@ -126,7 +143,7 @@ def main() -> int:
     print("| front end | change | " + " | ".join(PLACES_S) + " |")
     print("| --- | --- |" + " --- |" * len(PLACES_S))
     for name, process in chosen.items():
-        for change, values in steps(process, scenes).items():
+        for change, values in (steps(process, scenes) | moves(process, scenes)).items():
             cells = " | ".join(f"{value:.0f}" for value in values)
             print(f"| {name} | {change} | {cells} |", flush=True)
     print("\n| front end | " + " | ".join(f"{ppm:+.0f} ppm" for ppm in DRIFTS_PPM) + " |")

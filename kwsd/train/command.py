@@ -14,7 +14,8 @@ from kwsd.train.phrase import plain_name
 from kwsd.train.quantise import PRECISIONS
 from kwsd.train.recordings import Recording, indexed, plain_folder, same_word
 
-DEFAULT_STEPS = 3000
+DEFAULT_STEPS = 3500
+DEFAULT_SPLICES = 0.3
 DEFAULT_RENDERINGS = {"positive": 900, "near": 300, "other": 60}
 
 
@@ -81,9 +82,10 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--splices",
         type=float,
-        default=0.0,
+        default=DEFAULT_SPLICES,
         metavar="SHARE",
-        help="share of the negatives that are speech cut up and joined anew, 0 to 0.9 (default: 0)",
+        help="share of the negatives that are speech cut up and joined anew, 0 to 0.9 "
+        "(default: 0.3)",
     )
     parser.add_argument(
         "--precision",
@@ -164,8 +166,7 @@ def _command(args: argparse.Namespace) -> str:
     """The command for the card, with folders reduced to their names."""
     words = ["kwsmodel", "train", args.phrase, "--seed", str(args.seed), "--steps", str(args.steps)]
     words += ["--renderings", "0" if args.no_synthesis else str(args.renderings)]
-    if args.splices:
-        words += ["--splices", f"{args.splices:g}"]
+    words += ["--splices", f"{args.splices:g}"]
     if args.precision != "int8":
         words += ["--precision", args.precision]
     for other in args.other_phrase:
