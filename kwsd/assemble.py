@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 class OpenModel(Keyword):
     """A keyword together with the runtime session that it runs on."""
 
+    _identity: ModelIdentity
+
     def __init__(
         self,
         identity: ModelIdentity,
@@ -62,7 +64,10 @@ class OpenModel(Keyword):
     @property
     def identity(self) -> ModelIdentity:
         """Names for events; the runtime is the one that serves now."""
-        return replace(self._identity, runtime=self.runtime.now.runtime)
+        serving = self.runtime.now.runtime
+        if self._identity.runtime != serving:
+            self._identity = replace(self._identity, runtime=serving)
+        return self._identity
 
     @identity.setter
     def identity(self, identity: ModelIdentity) -> None:
@@ -200,6 +205,7 @@ def build_chain(
     models: Sequence[Keyword],
     taps: Sequence[Tap] = (),
     takes_voice: bool = True,
+    before: Chain | None = None,
 ) -> Chain:
     """The chain for a source.
 
@@ -215,6 +221,9 @@ def build_chain(
         Listeners.
     takes_voice : bool
         Whether somebody beside the models takes the voice branch; it is computed for those who do.
+    before : Chain, optional
+        The chain that this one replaces on the same source: where its front end can serve, it goes
+        on with all that it has learnt of the echo.
 
     Returns
     -------
@@ -224,11 +233,18 @@ def build_chain(
     settings = FrontEndConfig(**asdict(config.frontend))
     if not takes_voice and "voice" not in heard:
         settings = replace(settings, voice_branch=False)
+    features = {signal for model in models if model.features is PCEN for signal in model.signals}
+    if before is not None and before.front_end.config == settings:
+        ready = {signal for kind, signal in before.signals if kind is PCEN}
+        if features <= ready:
+            chain = Chain(before.front_end, models, taps)
+            chain.go_on_from(before)
+            return chain
     front_end = open_front_end(
         settings,
         microphones=info.microphones,
         has_reference=info.has_reference,
-        features={signal for model in models if model.features is PCEN for signal in model.signals},
+        features=features,
     )
     return Chain(front_end, models, taps)
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from kwsd.block import Block
 from kwsd.branch_ear import BranchEar
 from kwsd.decision import Decision
-from kwsd.dsp.frontend import FrontEndFrame
+from kwsd.dsp.frontend import FrontEndConfig, FrontEndFrame
 from kwsd.dsp.metrics import FrontEndMetrics
 from kwsd.event import Event, ModelIdentity, wake_event
 from kwsd.feature_track import PCEN, FeatureKind, FeatureTrack
@@ -25,6 +25,9 @@ from kwsd.reference_watch import ReferenceWatch
 
 class FrontEndStage(Protocol):
     """What the chain needs of `kwsd.dsp.frontend.FrontEnd`."""
+
+    config: FrontEndConfig
+    """What runs."""
 
     def process(self, block: Block) -> FrontEndFrame:
         """Clean one block."""
@@ -129,6 +132,30 @@ class Chain:
         self._reblocker = Reblocker()
         self._level = LevelTrack()
         self._next_sample: int | None = None
+
+    @property
+    def signals(self) -> set[tuple[FeatureKind, str]]:
+        """Which features of which signals its models hear."""
+        return set(self._tracks)
+
+    def go_on_from(self, before: Chain) -> None:
+        """Take over what another chain has learnt of the same stream; it must not be used again.
+
+        Parameters
+        ----------
+        before : Chain
+            Has the same front end. What both listen to goes on without a gap; models start anew.
+        """
+        self._loudspeaker, self._level = before._loudspeaker, before._level
+        self._reblocker, self._next_sample = before._reblocker, before._next_sample
+        start_sample = self._next_sample or 0
+        for key, track in self._tracks.items():
+            if key in before._tracks:
+                self._tracks[key] = before._tracks[key]
+            else:
+                track.reset(start_sample)
+        for keyword in self._keywords:
+            keyword.reset(start_sample)
 
     def process(self, block: Block) -> list[Event]:
         """Take the next block.

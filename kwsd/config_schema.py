@@ -79,7 +79,14 @@ class AudioSettings:
         None, "int", "live: channels to open; auto: as many as are used", low=1, high=32, auto=True
     )
     rate_hz: int = _key(16_000, "int", "live: sample rate of the device", low=8_000, high=192_000)
-    period_ms: int = _key(20, "int", "live: length of one delivery", low=5, high=100)
+    period_ms: int | None = _key(
+        None,
+        "int",
+        "live: length of one delivery; auto: 30 at 16 kHz, else 20",
+        low=5,
+        high=100,
+        auto=True,
+    )
     discard_ms: int = _key(
         150,
         "int",

@@ -5,6 +5,7 @@ Absolute, before the features' gain control, so that the gain cannot turn silenc
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import numpy as np
@@ -33,15 +34,17 @@ class LevelTrack:
         self._position = start_sample
         self._held = np.zeros(0, np.float32)
         self._hops: deque[tuple[int, float]] = deque()
+        # Of the hops that were asked for: each louder than all behind it, so the first is loudest.
+        self._falling: deque[tuple[int, float]] = deque()
 
     def process(self, pcm: FloatArray) -> None:
         """Take the next samples, float32 [samples]."""
         held = np.concatenate([self._held, pcm])
         count = len(held) // HOP_SAMPLES
         hops = held[: count * HOP_SAMPLES].reshape(count, HOP_SAMPLES).astype(np.float64)
-        for power in np.square(hops).mean(axis=1):
+        for energy in np.add.reduce(np.square(hops), axis=1).tolist():
             self._position += HOP_SAMPLES
-            self._hops.append((self._position, float(power)))
+            self._hops.append((self._position, energy / HOP_SAMPLES))
         self._held = held[count * HOP_SAMPLES :].copy()
 
     def loudest_dbfs(self, end_sample: int) -> float:
@@ -49,7 +52,13 @@ class LevelTrack:
 
         Positions must not fall from call to call; hops that no later call can need are dropped.
         """
-        while self._hops and self._hops[0][0] <= end_sample - WINDOW_SAMPLES:
-            self._hops.popleft()
-        power = max((p for position, p in self._hops if position <= end_sample), default=0.0)
-        return 10.0 * float(np.log10(power)) if power > 0.0 else float("-inf")
+        hops, falling = self._hops, self._falling
+        while hops and hops[0][0] <= end_sample:
+            hop = hops.popleft()
+            while falling and falling[-1][1] <= hop[1]:
+                falling.pop()
+            falling.append(hop)
+        while falling and falling[0][0] <= end_sample - WINDOW_SAMPLES:
+            falling.popleft()
+        power = falling[0][1] if falling else 0.0
+        return 10.0 * math.log10(power) if power > 0.0 else float("-inf")

@@ -25,7 +25,9 @@ class LoudspeakerActivity:
 
     def process(self, reference: FloatArray) -> bool:
         """Take the next piece of the reference, float32 [samples]; True while it plays."""
-        power = float(np.mean(np.square(reference, dtype=np.float64))) if len(reference) else 0.0
+        power = 0.0
+        if reference.any():
+            power = float(np.add.reduce(np.square(reference, dtype=np.float64)) / len(reference))
         if power >= self._active_power:
             self._quiet_samples = 0
         elif self._quiet_samples < _HANGOVER_SAMPLES:

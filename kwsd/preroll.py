@@ -62,8 +62,10 @@ class PreRoll:
             # Behind a gap positions jump: what is older cannot be joined to what is new.
             self._since = start
         self._end = start + len(frame.voice)
-        fresh = np.clip(np.rint(frame.voice * 32767.0), -32768, 32767).astype("<i2")
-        fresh = fresh[-len(self._ring) :]
+        fresh = frame.voice[-len(self._ring) :] * np.float32(32767.0)
+        np.rint(fresh, out=fresh)
+        np.maximum(fresh, -32768.0, out=fresh)
+        np.minimum(fresh, 32767.0, out=fresh)
         at = (self._end - len(fresh)) % len(self._ring)
         first = min(len(fresh), len(self._ring) - at)
         self._ring[at : at + first] = fresh[:first]

@@ -27,6 +27,9 @@ class Reblocker:
             block = replace(block, gap=True)
         self._next_sample = block.start_sample + block.samples
         held = self._held
+        if held is None and block.samples == BLOCK_SAMPLES:
+            yield block
+            return
         if block.gap or held is None:
             yield from self.flush()
             joined = block

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 HEAVY = (
+    "_hashlib",
     "asyncio",
     "email",
     "http.server",
@@ -17,6 +18,7 @@ HEAVY = (
     "soundfile",
     "ssl",
     "torch",
+    "zmq.auth",
 )
 
 SCRIPT = f"""

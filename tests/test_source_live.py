@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import deque
 
 import numpy as np
@@ -15,6 +17,8 @@ from kwsd.capture.device import (
     Period,
 )
 from kwsd.capture.health import AudioState
+from kwsd.config_schema import AudioSettings
+from kwsd.daemon.input import period_ms_of
 from kwsd.source.channels import ChannelMap
 from kwsd.source.live import LiveInput, LiveSettings
 
@@ -183,3 +187,63 @@ def test_never_waits_longer_than_asked() -> None:
         before_s = bench.clock.now_s
         assert bench.input.read(0.1) == []
         assert bench.clock.now_s - before_s <= 0.1 + 1e-9
+
+
+class HungDevice(FakeDevice):
+    """A driver that holds whoever closes it."""
+
+    release = threading.Event()
+
+    def close(self) -> None:
+        self.release.wait()
+        super().close()
+
+
+class HungBench(Bench):
+    def _open(self) -> FakeDevice:
+        super()._open()
+        self.devices[-1] = HungDevice(self.clock, self.script)
+        return self.devices[-1]
+
+
+def test_a_device_that_does_not_close_is_reported_and_not_opened_twice() -> None:
+    bench = HungBench(*["audio"] * 10, "lost")
+    try:
+        bench.run(0.3)
+        # The reads came back though nothing has let the device go.
+        assert not bench.devices[0].closed
+        assert bench.input.health.state is AudioState.LOST
+        bench.run(3.0)
+        assert len(bench.devices) == 1
+        assert bench.input.health.detail == "the device does not close"
+        bench.devices[0].release.set()
+        bench.input.close()
+        deadline_s = time.monotonic() + 10.0
+        while not bench.devices[0].closed and time.monotonic() < deadline_s:
+            time.sleep(0.001)
+        bench.run(4.0)
+    finally:
+        HungDevice.release.set()
+    assert len(bench.devices) == 2
+    assert bench.input.health.state is AudioState.RUNNING
+
+
+def test_mute_holds_though_the_device_does_not_close() -> None:
+    bench = HungBench()
+    HungDevice.release.clear()
+    try:
+        bench.run(0.3)
+        bench.input.mute(True)
+        assert bench.run(1.0) == []
+        assert bench.input.health.state is AudioState.MUTED
+    finally:
+        HungDevice.release.set()
+
+
+@pytest.mark.parametrize(
+    ("period_ms", "rate_hz", "then"), [(None, 16_000, 30), (None, 48_000, 20), (10, 16_000, 10)]
+)
+def test_a_delivery_is_a_block_unless_somebody_says_otherwise(
+    period_ms: int | None, rate_hz: int, then: int
+) -> None:
+    assert period_ms_of(AudioSettings(period_ms=period_ms, rate_hz=rate_hz)) == then

@@ -17,7 +17,56 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from kwsd.capture.alsa import AlsaDevice
+from kwsd.capture.device import DeviceRequest
+
 RATE_HZ = 16_000
+
+
+class CaptureLag:
+    """How much later than at the earliest a capture like the daemon's gets the end of each period.
+
+    An ALSA device of its own, with the daemon's code and period: what ALSA's plugin and the sound
+    server add before kwsd has seen anything.
+
+    Parameters
+    ----------
+    device : str
+        ALSA name.
+    channels, period_ms : int
+        Of it.
+    """
+
+    def __init__(self, device: str, channels: int, period_ms: int) -> None:
+        self._device = AlsaDevice(DeviceRequest(device, channels, RATE_HZ, period_ms=period_ms))
+        self._periods: list[tuple[np.ndarray, float]] = []
+        self._stop = False
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while not self._stop:
+            period = self._device.read(0.1)
+            if period is not None:
+                self._periods.append((period.samples, time.monotonic()))
+        self._device.close()
+
+    def stop(self) -> None:
+        """No more audio."""
+        self._stop = True
+        self._thread.join()
+
+    def samples(self) -> np.ndarray:
+        """What was recorded, int16 [n, channels]."""
+        whole = np.concatenate([samples for samples, _ in self._periods])
+        return np.rint(whole * 32768.0).astype(np.int16)
+
+    def lags_s(self, clock: CaptureClock, shift: int) -> np.ndarray:
+        """Of each period; `shift` is the clock's position of this recording's first sample."""
+        ends = np.cumsum([len(samples) for samples, _ in self._periods])
+        arrived = np.array([when_s for _, when_s in self._periods])
+        offset_s = clock.time_s(0)
+        return arrived - (ends + shift) / RATE_HZ - offset_s
 
 
 class CaptureClock:

@@ -13,7 +13,8 @@ Three times for each word that is found: *stream*, from the end of the word to t
 the decision needed (a replay of the same audio; what the model and the blocks cost even with
 infinite speed); *total*, from the moment at which the end of the word could be had from the sound
 server (`capture_clock.py`) to the event at a ZeroMQ subscriber, on the wall clock; *transport*, the
-difference: capture, computing, bus.
+difference: capture, computing, bus. What the sound server and ALSA's plugin do with the end of a
+period before any daemon can see it is measured beside it by a second capture.
 """
 
 from __future__ import annotations
@@ -34,10 +35,13 @@ import numpy as np
 import soundfile as sf
 import zmq
 
-from benchmarks.service.capture_clock import CaptureClock
+from benchmarks.service.capture_clock import CaptureClock, CaptureLag
 from benchmarks.service.microphone import plug_in
 from benchmarks.service.running import RunningDaemon
+from kwsd.block import BLOCK_SAMPLES
+from kwsd.config import load_config
 from kwsd.ctl.client import request
+from kwsd.daemon.input import period_ms_of
 from kwsd.evaluate.recording import find_recordings, parts_of, read_part, speech_bounds
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,12 +97,14 @@ def stream_of_sample(rounds: int) -> Stream:
     return Stream(np.concatenate([once] * rounds), tuple(ends))
 
 
-def replay(stream: Stream, folder: Path) -> list[int]:
+def replay(stream: Stream, folder: Path, settings: list[str]) -> list[int]:
     """Samples at which a replay detects a word."""
     path = folder / "stream.wav"
     sf.write(path, stream.samples, RATE_HZ, subtype="PCM_16")
+    config = folder / "replay.toml"
+    config.write_text("\n".join(settings) + "\n")
     done = subprocess.run(
-        [sys.executable, "-m", "kwsd", "--replay", str(path)],
+        [sys.executable, "-m", "kwsd", "--replay", str(path), "--config", str(config)],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -161,8 +167,11 @@ def one_round(stream: Stream, detected: list[int], settings: list[str]) -> np.nd
         microphone = plug_in(folder / "m", 3)
         lines = ["audio.device = 'virtmic'", "audio.channels = 3", *settings]
         daemon = RunningDaemon(folder / "d", lines, microphone.environment)
+        period_ms = period_ms_of(load_config(file=folder / "d/kwsd.toml").audio)
         daemon.wait_ready()
         clock = CaptureClock("virtmic", 3, microphone.environment)
+        os.environ.update(microphone.environment)
+        lag = CaptureLag("virtmic", 3, period_ms)
         subscriber = Subscriber(daemon.endpoint)
         time.sleep(1.0)
         began_s = daemon.cpu_s()["all"]
@@ -171,6 +180,7 @@ def one_round(stream: Stream, detected: list[int], settings: list[str]) -> np.nd
         busy = (daemon.cpu_s()["all"] - began_s) / (len(stream.samples) / RATE_HZ + 2.0)
         audio = request(daemon.control, "status")["audio"]
         subscriber.stop()
+        lag.stop()
         clock.stop()
         daemon.stop()
         microphone.stop()
@@ -192,6 +202,15 @@ def one_round(stream: Stream, detected: list[int], settings: list[str]) -> np.nd
         live = near(end_s, arrived)
         if live is not None and in_replay is not None:
             rows.append((detected[in_replay] / RATE_HZ - end / RATE_HZ, arrived[live] - end_s))
+    lags_ms = 1000 * lag.lags_s(clock, first - where_played(lag.samples(), stream.samples))
+    lags_ms = lags_ms[len(lags_ms) // 10 :]
+    waits_ms = [-event["sample"] % BLOCK_SAMPLES * 1000 / RATE_HZ for _, event in subscriber.wakes]
+    print(
+        f"of the transport: sound server and ALSA hand over the end of a period {period_ms} ms "
+        f"long after {np.median(lags_ms):.1f} ms (p99 {np.quantile(lags_ms, 0.99):.1f}); the "
+        f"samples waited {np.median(waits_ms):.1f} ms (most {max(waits_ms):.1f}) for a full block",
+        flush=True,
+    )
     jitter_ms = 1000 * (clock.offsets_s() - np.quantile(clock.offsets_s(), 0.01))
     print(
         f"{len(stream.ends)} words, {len(detected)} in the replay, {lost} lost to underruns, "
@@ -224,7 +243,7 @@ def main() -> None:
         else:
             stream = stream_of_sample(5)
         with tempfile.TemporaryDirectory(prefix="kwsd") as name:
-            detected = replay(stream, Path(name))
+            detected = replay(stream, Path(name), options.set)
         all_rows.append(one_round(stream, detected, options.set))
     rows = 1000 * np.concatenate(all_rows)
     if not len(rows):

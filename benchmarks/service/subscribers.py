@@ -11,8 +11,10 @@ limit of open files of the bus.
 
 Files: the bus has one descriptor for each subscriber and some of its own. At the limit libzmq 4.3
 ends the process (`ipc_listener.cpp`, an assertion on EMFILE), so the service raises its limit at
-the start (`kwsd/daemon/file_limit.py`). A process with a thousand sockets needs two descriptors for
-each, and more than the 1 023 sockets that a libzmq context has by default (``ZMQ_MAX_SOCKETS``).
+the start (`kwsd/daemon/file_limit.py`) and turns connections away at half of it
+(`kwsd/daemon/file_guard.py`), as the bus does here. A process with a thousand sockets needs two
+descriptors for each, and more than the 1 023 sockets that a libzmq context has by default
+(``ZMQ_MAX_SOCKETS``).
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from typing import Any, NoReturn
 
 import zmq
 
+from kwsd.daemon.file_guard import FileGuard
 from kwsd.sink.zmq import BusSink
 
 BURST = 100
@@ -41,11 +44,13 @@ def publish(endpoint: str, files: int) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(files, hard), hard))
     bus = BusSink(endpoint)
+    guard = FileGuard([endpoint], min(files, hard))
     print("bound", flush=True)
     poller = zmq.Poller()
     poller.register(0, zmq.POLLIN)
     while True:
         bus.serve()
+        guard.look()
         if not poller.poll(20):
             continue
         line = os.read(0, 100).decode()
@@ -57,6 +62,7 @@ def publish(endpoint: str, files: int) -> None:
             bus.emit({"v": 1, "type": "wake", "name": "computer", "padding": "x" * 300})
             longest_s = max(longest_s, time.perf_counter() - began_s)
         print(json.dumps({"longest_s": longest_s, "subscriptions": bus.subscriptions}), flush=True)
+    guard.open()
     bus.close()
 
 

@@ -94,6 +94,7 @@ class AlsaDevice:
         )
         size = given.period_frames * given.channels * _SAMPLE_BYTES[self.format.sample_format]
         self._buffer = np.zeros(size, np.uint8)
+        self._address = self._buffer.ctypes.data
 
     def read(self, timeout_s: float) -> Period | None:
         """The next delivery; None if there is none in time."""
@@ -101,7 +102,7 @@ class AlsaDevice:
             raise DeviceLost("device is closed")
         info = native.Period()
         result = self._library.kws_capture_read(
-            self._handle, self._buffer.ctypes.data, round(timeout_s * 1000), info
+            self._handle, self._address, round(timeout_s * 1000), info
         )
         if result == native.READ_TIMEOUT:
             return None

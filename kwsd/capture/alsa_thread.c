@@ -304,9 +304,12 @@ static void *run(void *argument) {
     const uint32_t period = capture->format.period_frames;
     uint32_t have = 0;
     int64_t first_ns = 0, expected_ns = 0;
+    int flows = 0;
     int error = capture->api.start(capture->pcm);
     while (error >= 0 && !stopping(capture)) {
-        error = capture->api.wait(capture->pcm, 100);
+        /* ALSA's pulse plugin is woken without audio until its first fragment comes, up to two
+           seconds after the start, and snd_pcm_wait burns a core meanwhile: look now and then. */
+        error = flows ? capture->api.wait(capture->pcm, 100) : 1;
         if (error == 0) {
             continue; /* nothing yet: the caller sees its own time-out */
         }
@@ -316,11 +319,14 @@ static void *run(void *argument) {
             }
             const snd_pcm_sframes_t got = capture->api.readi(
                 capture->pcm, capture->scratch + have * capture->frame_bytes, period - have);
-            if (got == -EAGAIN) {
+            if (got == -EAGAIN || got == 0) {
+                const struct timespec pause = {0, 1000000};
+                nanosleep(&pause, NULL);
                 error = 0;
                 continue;
             }
             if (got >= 0) {
+                flows = 1;
                 have += (uint32_t)got;
                 error = 0;
                 if (have == period) {
@@ -335,6 +341,7 @@ static void *run(void *argument) {
             error = (int)got;
         }
         if (error == -EPIPE || error == -ESTRPIPE || error == -EINTR) {
+            flows = 0;
             have = 0; /* half a period before a hole is worth nothing */
             error = recover(capture, error, &expected_ns);
         }

@@ -22,6 +22,7 @@ from kwsd.sink.socket_lock import SocketLock
 log = logging.getLogger(__name__)
 
 CONTROL_VERSION = 1
+_POLLIN = int(zmq.POLLIN)
 LARGEST_REQUEST_BYTES = 16_384
 REQUESTS_AT_ONCE = 16
 """Answered between two deliveries of audio: a flood of requests must not make the daemon deaf."""
@@ -75,7 +76,7 @@ class ControlServer:
     def serve(self) -> None:
         """Answer what has come; never waits."""
         for _ in range(REQUESTS_AT_ONCE):
-            if not self._socket.poll(0, zmq.POLLIN):
+            if not int(self._socket.get(zmq.EVENTS)) & _POLLIN:
                 return
             frames = self._socket.recv_multipart()
             # A REQ client puts an empty frame between its address and the message.

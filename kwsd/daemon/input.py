@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from kwsd.block import SAMPLE_RATE_HZ
+from kwsd.block import BLOCK_SAMPLES, SAMPLE_RATE_HZ
 from kwsd.capture.cards import capture_cards
 from kwsd.capture.device import CaptureDevice, DeviceRequest
 from kwsd.config_schema import AudioSettings
@@ -16,6 +16,17 @@ from kwsd.source.live import LiveInput, LiveSettings
 log = logging.getLogger(__name__)
 
 _DEFAULT_CHANNELS = 2
+
+
+def period_ms_of(audio: AudioSettings) -> int:
+    """Length of one delivery: as configured, else what costs least without adding latency.
+
+    A delivery that is just a block wakes the daemon once a block, and its last sample completes
+    one. Behind a resampler, which holds samples back, the two would lie a delivery apart.
+    """
+    if audio.period_ms is not None:
+        return audio.period_ms
+    return 1000 * BLOCK_SAMPLES // SAMPLE_RATE_HZ if audio.rate_hz == SAMPLE_RATE_HZ else 20
 
 
 def device_channels(audio: AudioSettings) -> int:
@@ -51,7 +62,7 @@ def live_input(audio: AudioSettings) -> LiveInput:
         audio.device,
         channels,
         audio.rate_hz,
-        period_ms=audio.period_ms,
+        period_ms=period_ms_of(audio),
         realtime_priority=audio.realtime_priority,
     )
     mixer = None

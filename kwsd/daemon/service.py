@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -30,6 +31,7 @@ from kwsd.config import Config
 from kwsd.config_schema import AudioSettings
 from kwsd.daemon.commands import commands_of
 from kwsd.daemon.control import ControlServer
+from kwsd.daemon.file_guard import FileGuard
 from kwsd.daemon.gauges import FrontEndGauges, service_metrics
 from kwsd.daemon.metrics import MetricsServer, exposition
 from kwsd.daemon.monitor_tap import MonitorTap
@@ -100,6 +102,7 @@ class Service:
         self._state_file = state_file
         self._saved = state_file.load()
         self._control: ControlServer | None = None
+        self._files: FileGuard | None = None
         self._started_s = clock()
         self.requests = Requests()
         self.preroll: PreRoll | None = None
@@ -144,19 +147,28 @@ class Service:
                 model.close()
 
     def _build(self, config: Config, source: LiveInput, models: Sequence[OpenModel]) -> Chain:
-        taps: list[Tap] = [self._gauges, self._watch]
-        self.preroll = None
-        if config.preroll.length_s > 0:
-            self.preroll = PreRoll(config.preroll.length_s, FrontEnd.voice_delay_samples)
-            taps.append(self.preroll)
-        return build_chain(config, source.info, models, taps, self.preroll is not None)
+        """The chain of a configuration; goes on from the one that runs where that is possible."""
+        goes_on = source is self._input and self._chain is not None
+        preroll = self.preroll
+        if not goes_on or config.preroll != self._config.preroll or preroll is None:
+            length_s = config.preroll.length_s
+            preroll = PreRoll(length_s, FrontEnd.voice_delay_samples) if length_s > 0 else None
+        taps: list[Tap] = [self._gauges, self._watch, *([] if preroll is None else [preroll])]
+        before = self._chain if goes_on else None
+        chain = build_chain(config, source.info, models, taps, preroll is not None, before)
+        self.preroll = preroll
+        return chain
 
     def listen_to(self, endpoint: str) -> None:
         """Open the control socket; raises `BusError`."""
         self._control = ControlServer(endpoint, commands_of(self))
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._files = FileGuard([self._bus.endpoint, endpoint], limit)
 
     def close(self) -> None:
         """Release the sockets."""
+        if self._files is not None:
+            self._files.open()
         if self._control is not None:
             self._control.close()
         if self._metrics is not None:
@@ -269,6 +281,8 @@ class Service:
         self._bus.serve()
         if self._control is not None:
             self._control.serve()
+        if self._files is not None:
+            self._files.look()
         self._tell_state()
         self._beat()
         if blocks:

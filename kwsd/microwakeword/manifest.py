@@ -5,7 +5,6 @@ The format is ESPHome's; keys that kwsd has no use for (author, arena size, ...)
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import unicodedata
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kwsd.digest import sha256_hex
 from kwsd.errors import MissingFileError, ModelError
 from kwsd.model.fields import Fields
 from kwsd.model.parts import Timing
@@ -112,7 +112,7 @@ def load_manifest(path: Path) -> MicroModel:
     return MicroModel(
         path=path,
         name=name or "model",
-        version=hashlib.sha256(content).hexdigest()[:8],
+        version=sha256_hex(content)[:8],
         phrase=phrase,
         labels=(_plain(phrase).lower() or name or "model",),
         cutoff=cutoff,

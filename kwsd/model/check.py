@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kwsd.digest import sha256_hex
 from kwsd.dsp import features
 from kwsd.errors import MissingFileError, ModelError
 from kwsd.model.fields import Fields
@@ -28,7 +28,7 @@ def _hash(file: Path) -> str:
             raise ModelError(
                 f"{file} has {size} bytes, allowed {LARGEST_FILE_BYTES}; install the package again"
             )
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        return sha256_hex(file.read_bytes())
     except OSError as error:
         raise MissingFileError(f"{file} cannot be read: {error.strerror}") from None
 

@@ -16,7 +16,8 @@ class LatencyHistogram:
 
     def add(self, microseconds: int) -> None:
         """One measurement."""
-        self.counts[min(max(microseconds, 1).bit_length() - 1, BUCKETS - 1)] += 1
+        bucket = microseconds.bit_length() - 1 if microseconds > 0 else 0
+        self.counts[bucket if bucket < BUCKETS else -1] += 1
 
     def quantile_us(self, fraction: float) -> int:
         """Upper end of the bucket in which the quantile lies; 0 without measurements."""

@@ -11,11 +11,11 @@ It ties the files to the network that they were made from and states how far off
 
 from __future__ import annotations
 
-import hashlib
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from kwsd.digest import sha256_hex
 from kwsd.errors import ModelError
 from kwsd.model.fields import Fields
 from kwsd.model.package import NETWORK_FILE, ModelPackage
@@ -65,7 +65,7 @@ def load_ncnn_part(package: ModelPackage) -> NcnnPart:
     for name, want in sums.items():
         file = folder / name
         try:
-            found = hashlib.sha256(file.read_bytes()).hexdigest()
+            found = sha256_hex(file.read_bytes())
         except OSError as error:
             raise RuntimeFailure("bad-graph", f"{file}: {error.strerror}; {again}") from None
         if found == want:

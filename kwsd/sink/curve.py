@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import zmq
-import zmq.auth
 
 from kwsd.config_schema import BusSettings
 from kwsd.errors import ConfigError, MissingFileError, RuntimeUnavailable
@@ -122,7 +121,9 @@ def write_pair(folder: Path, name: str) -> tuple[Path, Path]:
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         # Nobody may read the secret in the moment between its making and its mode.
         secret.touch(mode=0o600)
-        zmq.auth.create_certificates(str(folder), name)
+        from zmq.auth import create_certificates
+
+        create_certificates(str(folder), name)
         secret.chmod(0o600)
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written: {error.strerror or error}") from None
@@ -132,7 +133,9 @@ def write_pair(folder: Path, name: str) -> tuple[Path, Path]:
 def _server_pair(path: Path) -> tuple[bytes, bytes]:
     try:
         mode = path.stat().st_mode
-        public, secret = zmq.auth.load_certificate(str(path))
+        from zmq.auth import load_certificate
+
+        public, secret = load_certificate(str(path))
     except FileNotFoundError:
         raise MissingFileError(
             f"bus.curve_key_file = {path}: no such file; make one with "

@@ -7,6 +7,7 @@ through a hole by the time that is missing.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,6 +23,9 @@ from kwsd.source.channels import ChannelMap
 from kwsd.source.resample import Resampler
 
 OpenDevice = Callable[[], CaptureDevice]
+
+CLOSE_PATIENCE_S = 0.2
+"""Longest wait for a device that does not close: what is wrong must be told meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +96,13 @@ class LiveInput:
         self._gap = False
         self._behind = False
         self._held = np.zeros((0, len(channel_map.channels)), np.float32)
+        used = list(channel_map.channels)
+        self._columns = None if used == list(range(settings.channels)) else used
+        """Channels to pick of a delivery; None where all of them are used as they come."""
+
         self._resampler = self._new_resampler()
         self._to_discard = 0
+        self._closing: threading.Thread | None = None
 
     @property
     def info(self) -> SourceInfo:
@@ -179,6 +188,11 @@ class LiveInput:
         if wait_s > 0:
             self._sleep(min(wait_s, timeout_s))
             return False
+        if self._closing is not None and self._closing.is_alive():
+            # Opened twice it would be busy, and whoever opens a hung driver hangs too.
+            self.health.lost("the device does not close", self._clock())
+            self._sleep(timeout_s)
+            return False
         try:
             self._start(self._open_device())
         except DeviceUnavailable as error:
@@ -195,9 +209,9 @@ class LiveInput:
         self._restart()
 
     def _lose(self, why: str) -> None:
-        self._close()
         now_s = self._clock()
         self._try_at_s = now_s + self.health.lost(why, now_s)
+        self._close()
 
     def _close(self) -> None:
         if self._device is None:
@@ -208,7 +222,10 @@ class LiveInput:
             overruns=self._past.overruns + counted.overruns,
             dropped_periods=self._past.dropped_periods + counted.dropped_periods,
         )
-        self._device.close()
+        # A driver may hold whoever closes it for as long as it likes.
+        self._closing = threading.Thread(target=self._device.close, daemon=True)
+        self._closing.start()
+        self._closing.join(CLOSE_PATIENCE_S)
         self._device = None
 
     def _restart(self) -> None:
@@ -218,7 +235,9 @@ class LiveInput:
         self._gap = self._behind = self._position_s is not None
 
     def _take(self, period: Period, now_s: float) -> list[Block]:
-        samples = np.ascontiguousarray(period.samples[:, list(self._map.channels)])
+        samples = period.samples
+        if self._columns is not None:
+            samples = samples[:, self._columns]
         self.health.delivered(samples[:, : len(self._map.mics)].T, now_s)
         if self.health.faulty_too_long:
             self._lose(f"opened again: {self.health.detail}")
@@ -240,7 +259,7 @@ class LiveInput:
         return self._cut(self._resampler.process(samples))
 
     def _cut(self, fresh: FloatArray) -> list[Block]:
-        self._held = np.concatenate([self._held, fresh])
+        self._held = np.concatenate([self._held, fresh]) if len(self._held) else fresh
         blocks = []
         while len(self._held) >= BLOCK_SAMPLES:
             mics, reference = self._map.split(self._held[:BLOCK_SAMPLES])

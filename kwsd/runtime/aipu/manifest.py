@@ -18,7 +18,6 @@ graph differs between its versions. Everything is checked before the device is t
 
 from __future__ import annotations
 
-import hashlib
 import math
 import tomllib
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kwsd.digest import sha256_hex
 from kwsd.errors import KwsdError, ModelError
 from kwsd.model.fields import Fields
 from kwsd.model.package import ModelPackage, TensorSpec
@@ -90,7 +90,7 @@ def load_manifest(package: ModelPackage, target: str = TARGET) -> Manifest:
         raise RuntimeFailure("manifest-mismatch", f"{file}: {error}") from None
     try:
         graph = read_graph(graph_file)
-        found = hashlib.sha256(graph_file.read_bytes()).hexdigest()
+        found = sha256_hex(graph_file.read_bytes())
     except BadGraph as error:
         raise RuntimeFailure("bad-graph", str(error)) from None
     except OSError as error:
