@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kwsd.errors import AudioError
 from kwsd.evaluate.judge import judge
+from kwsd.evaluate.result import Result
 from kwsd.evaluate.selection import Positive, Selection
 from kwsd.model.package import ModelPackage, Sensitivity, Timing
 from kwsd.model.write import DataSource, PackageContent, write_package
@@ -259,7 +260,9 @@ def train(plan: Plan, report: Report) -> ModelPackage:
             sensitivities=sensitivities(points),
             timing=Timing(max(0.0, float(np.median(delays or [100.0]))), word_length_ms(pools)),
         )
-    card = write_card(CardFacts(content, plan.command, net, result, points))
+    card = write_card(
+        CardFacts(content, plan.command, net, result, points, _synthetic(result, corpora))
+    )
     package = write_package(plan.out, replace(content, card=card), replace=True)
     checkpoint.unlink(missing_ok=True)
     report(f"package: {plan.out}")
@@ -273,6 +276,13 @@ def _data_rows(plan: Plan) -> tuple[DataSource, ...]:
         total += len(plan.other_phrases) * sum(plan.other_renderings.values())
         rows.append(("Kokoro-82M, synthetic speech", "Apache-2.0", f"{total} renderings"))
     return tuple(DataSource(*row) for row in rows)
+
+
+def _synthetic(result: Result, corpora: Corpora | None) -> int:
+    """How many of the positives that were heard are renderings."""
+    if corpora is None:
+        return 0
+    return sum(heard.path.is_relative_to(corpora.folder) for heard in result.heard)
 
 
 def _selection(plan: Plan, corpora: Corpora | None) -> Selection:
