@@ -37,7 +37,7 @@ static int run_stage(const float *mics, const float *reference, int32_t count, i
     kws_frontend_config c;
     memset(&c, 0, sizeof c);
     c.microphones = 2;
-    c.has_reference = c.dc_block = c.aec = c.companions = c.combine = 1;
+    c.has_reference = c.dc_block = c.aec = c.companions = c.combine = c.drift = 1;
     c.suppress_echo = c.noise_reduction = 1;
     c.tail_ms = 320;
     c.delay_search_ms = 500;

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 KINDS = {
     "detector": "kwsd, detector branch: two microphones, reference, features",
-    "whole": "kwsd, whole stage: both branches, features of detector and reference",
+    "whole": "kwsd, whole stage: every branch, features of all four signals",
     "speex": "SpeexDSP MDF: one microphone, 256-sample frames, 320 ms tail",
 }
 COUNTED_S = 4

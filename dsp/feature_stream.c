@@ -24,30 +24,38 @@ enum { BINS = KWS_FEATURE_FFT / 2 + 1, BANDS = KWS_FEATURE_BANDS };
 /* A bin lies under two triangles at most. */
 enum { WEIGHTS = 2 * BINS };
 
-struct kws_features {
+struct kws_mel {
     kws_fft *fft;
     float *window;                /* [KWS_FEATURE_FRAME] */
     float *weights;               /* of all bands, one behind the other */
     int32_t first_bin[BANDS];
     int32_t bins[BANDS];
-    float *held;                  /* [KWS_FEATURE_FRAME] */
-    int32_t held_count;
-    int32_t started;
-    float level[BANDS];
     float *time, *re, *im;
 };
 
-size_t kws_features_size(void) {
-    return kws_block_bytes(sizeof(kws_features)) + kws_fft_size(KWS_FEATURE_FFT) +
-           2 * kws_block_floats(KWS_FEATURE_FRAME) + kws_block_floats(WEIGHTS) +
+struct kws_features {
+    kws_mel *mel;
+    float *held; /* [KWS_FEATURE_FRAME] */
+    int32_t held_count;
+    int32_t started;
+    float level[BANDS];
+};
+
+size_t kws_mel_size(void) {
+    return kws_block_bytes(sizeof(kws_mel)) + kws_fft_size(KWS_FEATURE_FFT) +
+           kws_block_floats(KWS_FEATURE_FRAME) + kws_block_floats(WEIGHTS) +
            kws_block_floats(KWS_FEATURE_FFT) + 2 * kws_block_floats(KWS_PADDED(BINS));
+}
+
+size_t kws_features_size(void) {
+    return kws_block_bytes(sizeof(kws_features)) + kws_block_floats(KWS_FEATURE_FRAME);
 }
 
 /* HTK mel scale. Tables are made in double precision: they are made once. */
 static double mel_of(double hz) { return 2595.0 * log10(1.0 + hz / 700.0); }
 static double hz_of(double mel) { return 700.0 * (pow(10.0, mel / 2595.0) - 1.0); }
 
-static void make_bands(kws_features *f) {
+static void make_bands(kws_mel *f) {
     const double low = mel_of((double)LOW_HZ), high = mel_of((double)HIGH_HZ);
     const double step = (high - low) / (double)(BANDS + 1);
     int32_t used = 0;
@@ -73,13 +81,12 @@ static void make_bands(kws_features *f) {
     }
 }
 
-void kws_features_init(void *memory) {
+void kws_mel_init(void *memory) {
     kws_block block = kws_block_of(memory);
-    kws_features *f = kws_block_take(&block, sizeof *f);
+    kws_mel *f = kws_block_take(&block, sizeof *f);
     f->fft = kws_block_take(&block, kws_fft_size(KWS_FEATURE_FFT));
     kws_fft_init(f->fft, KWS_FEATURE_FFT);
     f->window = kws_block_take_floats(&block, KWS_FEATURE_FRAME);
-    f->held = kws_block_take_floats(&block, KWS_FEATURE_FRAME);
     f->weights = kws_block_take_floats(&block, WEIGHTS);
     f->time = kws_block_take_floats(&block, KWS_FEATURE_FFT);
     f->re = kws_block_take_floats(&block, KWS_PADDED(BINS));
@@ -89,6 +96,13 @@ void kws_features_init(void *memory) {
         f->window[i] = 0.5f - 0.5f * cosf(2.0f * PI * (float)i / (float)KWS_FEATURE_FRAME);
     }
     make_bands(f);
+}
+
+void kws_features_init(void *memory, kws_mel *mel) {
+    kws_block block = kws_block_of(memory);
+    kws_features *f = kws_block_take(&block, sizeof *f);
+    f->mel = mel;
+    f->held = kws_block_take_floats(&block, KWS_FEATURE_FRAME);
     kws_features_reset(f);
 }
 
@@ -98,9 +112,9 @@ void kws_features_reset(kws_features *f) {
     memset(f->level, 0, sizeof f->level);
 }
 
-static void mel_power(kws_features *f, float *restrict power) {
+static void mel_power(kws_mel *f, const float *held, float *restrict power) {
     for (int32_t i = 0; i < KWS_FEATURE_FRAME; i++) {
-        f->time[i] = f->held[i] * f->window[i];
+        f->time[i] = held[i] * f->window[i];
     }
     kws_fft_forward(f->fft, f->time, f->re, f->im);
     for (int32_t k = 0; k < BINS; k++) {
@@ -140,7 +154,7 @@ int32_t kws_features_process(kws_features *f, const float *samples, int32_t coun
         f->held_count += part;
         taken += part;
         if (f->held_count == KWS_FEATURE_FRAME) {
-            mel_power(f, power);
+            mel_power(f->mel, f->held, power);
             compress(f, power, frames + (size_t)made * BANDS);
             made++;
             f->held_count = KWS_FEATURE_FRAME - KWS_FEATURE_HOP;

@@ -10,11 +10,15 @@
 #define KWS_FEATURE_FFT 512
 #define KWS_FEATURE_BANDS 40
 
+typedef struct kws_mel kws_mel;
 typedef struct kws_features kws_features;
 
-/* The block must be aligned to 64 bytes. */
+/* Tables and work space, which any number of streams of one thread may share. All blocks must be
+ * aligned to 64 bytes. */
+size_t kws_mel_size(void);
+void kws_mel_init(void *mel);
 size_t kws_features_size(void);
-void kws_features_init(void *features);
+void kws_features_init(void *features, kws_mel *mel);
 /* Forget held samples and the level of each band. */
 void kws_features_reset(kws_features *features);
 /* Take samples, write the frames that they complete, [frames][KWS_FEATURE_BANDS]; gives their

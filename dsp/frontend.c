@@ -101,6 +101,7 @@ size_t kws_frontend_size(const kws_frontend_config *config) {
     bytes += (mics + 1) * kws_block_floats(KWS_HOP);
     bytes += 2 * kws_block_floats((size_t)made.channels * KWS_HOP);
     bytes += (2 * mics + 4) * kws_block_floats(KWS_HOP);
+    bytes += kws_mel_size();
     for (int32_t s = 0; s < KWS_SIGNALS; s++) {
         bytes += config->features[s] ? kws_features_size() : 0;
     }
@@ -169,10 +170,12 @@ void kws_frontend_init(void *state, const kws_frontend_config *config) {
     f->voice = kws_block_take_floats(&block, KWS_HOP);
     f->combined = kws_block_take_floats(&block, KWS_HOP);
     memset(f->silence, 0, KWS_HOP * sizeof(float));
+    kws_mel *mel = kws_block_take(&block, kws_mel_size());
+    kws_mel_init(mel);
     for (int32_t s = 0; s < KWS_SIGNALS; s++) {
         if (config->features[s]) {
             f->features[s] = kws_block_take(&block, kws_features_size());
-            kws_features_init(f->features[s]);
+            kws_features_init(f->features[s], mel);
         }
     }
     if (combines(config)) {

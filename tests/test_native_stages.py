@@ -204,7 +204,7 @@ def test_suppressor(core: ctypes.CDLL, reduce_noise: bool) -> None:
 def test_features(core: ctypes.CDLL, seed: int, sizes: list[int]) -> None:
     """1e-4 absolute, and the same number of frames after every piece."""
     rng = np.random.default_rng(seed)
-    native, twin = state(core, "features"), FeatureStream()
+    native, twin = state(core, "features", state(core, "mel")), FeatureStream()
     for size in sizes:
         level = 10.0 ** rng.uniform(-5, 0)
         pcm = (level * rng.standard_normal(size)).astype(np.float32)
@@ -217,7 +217,7 @@ def test_features(core: ctypes.CDLL, seed: int, sizes: list[int]) -> None:
 
 def test_features_of_digital_silence_and_full_scale(core: ctypes.CDLL) -> None:
     for level in (0.0, 1.0):
-        native, twin = state(core, "features"), FeatureStream()
+        native, twin = state(core, "features", state(core, "mel")), FeatureStream()
         pcm = np.full(16_000, level, np.float32)
         pcm[8000:] *= -1
         frames = np.zeros((102, BANDS), np.float32)
