@@ -199,6 +199,20 @@ def further_branches(config: Config, microphones: int, has_reference: bool) -> l
     return branches + (["residual"] if stage.combine and microphones == 2 else [])
 
 
+def branch_ears(
+    config: Config,
+    package: WakeModel,
+    microphones: int,
+    has_reference: bool,
+    new_stream: Callable[[], ScoreStream],
+) -> list[BranchEar]:
+    """An ear for each of `further_branches`; `new_stream` begins a stream through the model."""
+    return [
+        BranchEar(signal, new_stream(), package.smoothing_steps)
+        for signal in further_branches(config, microphones, has_reference)
+    ]
+
+
 def build_chain(
     config: Config,
     info: SourceInfo,
@@ -269,10 +283,7 @@ def _open_model(config: Config, package: ModelPackage | MicroModel, info: Source
             new_stream(), decision.config.rearm_threshold, package.smoothing_steps
         )
     identity = ModelIdentity(keyword_of(package), package.name, package.version, start.runtime)
-    ears = [
-        BranchEar(signal, new_stream(), package.smoothing_steps)
-        for signal in further_branches(config, info.microphones, info.has_reference)
-    ]
+    ears = branch_ears(config, package, info.microphones, info.has_reference, new_stream)
     return OpenModel(
         identity, new_stream(), decision, watch, session, package, record, features, ears
     )

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections import deque
 
 from kwsd.block import FloatArray
-from kwsd.model.stream import ScoreStream
+from kwsd.model.stream import Score, ScoreStream
+from kwsd.playback_model import PlaybackModel
 
 
 class BranchEar:
@@ -30,42 +31,24 @@ class BranchEar:
 
     def __init__(self, signal: str, stream: ScoreStream, smoothing_steps: int) -> None:
         self.signal = signal
-        self._stream = stream
-        self._steps = smoothing_steps
-        self.reset()
+        self._model = PlaybackModel(stream, smoothing_steps)
+        self._heard: deque[Score] = deque()
 
     def reset(self) -> None:
-        """Forget what was heard: after a gap, and when the playback ends."""
-        self._stream.reset()
-        self._recent: deque[float] = deque(maxlen=self._steps)
-        self._heard: deque[tuple[int, float]] = deque()
-        self._fresh = True
+        """Forget what was heard: after a gap."""
+        self._model.reset()
+        self._heard.clear()
 
     def process(self, frames: FloatArray, end_sample: int, playing: bool) -> None:
-        """Take the next frames of the branch.
-
-        Parameters
-        ----------
-        frames : ndarray, float32 [k, bands]
-            Features of the model's kind.
-        end_sample : int
-            Sample position of the end of the last of them.
-        playing : bool
-            Whether the loudspeaker plays; the model runs only then.
-        """
+        """Take the next frames of the branch; see `PlaybackModel.process`."""
         if not playing:
-            if not self._fresh:
-                self.reset()
-            return
-        self._fresh = False
-        for score in self._stream.process(frames, end_sample):
-            self._recent.append(score.value)
-            self._heard.append((score.end_sample, sum(self._recent) / self._steps))
+            self._heard.clear()
+        self._heard += self._model.process(frames, end_sample, playing)
 
     def smoothed_at(self, sample: int) -> float:
         """Smoothed score of the newest step that ended by a sample; later calls ask no earlier."""
-        while len(self._heard) > 1 and self._heard[1][0] <= sample:
+        while len(self._heard) > 1 and self._heard[1].end_sample <= sample:
             self._heard.popleft()
-        if not self._heard or self._heard[0][0] > sample:
+        if not self._heard or self._heard[0].end_sample > sample:
             return 0.0
-        return self._heard[0][1]
+        return self._heard[0].value

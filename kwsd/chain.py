@@ -80,12 +80,9 @@ class Keyword:
         self.reference_watch = reference_watch
         self.features = features
         self.ears = tuple(ears)
-
-    @property
-    def signals(self) -> tuple[str, ...]:
+        beside = () if reference_watch is None else ("reference",)
+        self.signals = ("detector", *(ear.signal for ear in ears), *beside)
         """What it listens to, by the names of `FrontEndFrame`."""
-        beside = () if self.reference_watch is None else ("reference",)
-        return ("detector", *(ear.signal for ear in self.ears), *beside)
 
     def heard_beside(self, sample: int) -> float:
         """Highest smoothed score of the ears by a sample; 0 without any."""

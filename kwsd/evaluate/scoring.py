@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from kwsd.assemble import build_chain, decision_config, further_branches, keyword_of
+from kwsd.assemble import branch_ears, build_chain, decision_config, keyword_of
 from kwsd.block import SAMPLE_RATE_HZ, Block, FloatArray
 from kwsd.branch_ear import BranchEar
 from kwsd.chain import Keyword
@@ -122,12 +122,13 @@ class Scorer:
         """
         stream = StreamingModel(self.package, self._session)
         decision = decision_config(self.config, self.package)
-        ears = [
-            BranchEar(
-                signal, StreamingModel(self.package, self._session), self.package.smoothing_steps
-            )
-            for signal in further_branches(self.config, 1, reference is not None)
-        ]
+        ears = branch_ears(
+            self.config,
+            self.package,
+            1,
+            reference is not None,
+            lambda: StreamingModel(self.package, self._session),
+        )
         return run_chain(pcm, stream, decision, self.config, reference, ears)
 
 
