@@ -247,3 +247,65 @@ def test_a_delivery_is_a_block_unless_somebody_says_otherwise(
     period_ms: int | None, rate_hz: int, then: int
 ) -> None:
     assert period_ms_of(AudioSettings(period_ms=period_ms, rate_hz=rate_hz)) == then
+
+
+class GatheringDevice(FakeDevice):
+    """Delivers what has become complete by the clock, as a capture thread's ring does."""
+
+    def __init__(self, clock: FakeClock, script: deque[str]) -> None:
+        super().__init__(clock, script)
+        self._from_s = clock.now_s
+        self._taken_s = 0.0
+
+    def read(self, timeout_s: float) -> Period | None:
+        due_s = self._from_s + self._taken_s + PERIOD / RATE_HZ
+        if due_s > self._clock.now_s + timeout_s + 1e-9:
+            self._clock.now_s += timeout_s
+            return None
+        what = self._script.popleft() if self._script else "audio"
+        if what == "lost":
+            raise DeviceLost("unplugged")
+        hole_s = 0.5 if what == "gap" else 0.0
+        self._clock.now_s = max(self._clock.now_s, due_s + hole_s)
+        self._taken_s += PERIOD / RATE_HZ + hole_s
+        start = self._count
+        self._count += PERIOD
+        ramp = (np.arange(start, start + PERIOD) % 1000 / 1000.0).astype(np.float32)
+        return Period(np.stack([ramp, -ramp, ramp / 2], 1), start, 0, what == "gap")
+
+
+class GatheringBench(Bench):
+    def _open(self) -> FakeDevice:
+        self.devices.append(GatheringDevice(self.clock, self.script))
+        return self.devices[-1]
+
+
+def test_a_rest_takes_what_has_gathered_in_one_read() -> None:
+    bench = GatheringBench()
+    reads = [bench.input.read(0.1, rest_s=0.09) for _ in range(20)]
+    blocks = [block for some in reads for block in some]
+    assert max(len(some) for some in reads) >= 3
+    assert bench.clock.now_s - 100.0 < 20 * 0.13
+    starts = [block.start_sample for block in blocks]
+    assert starts == list(range(0, 480 * len(blocks), 480))
+    # Nothing is left behind for longer than the rest and a delivery.
+    assert bench.clock.now_s - 100.0 - len(blocks) * 0.03 < 0.09 + 0.06
+
+
+def test_a_hole_within_what_has_gathered_moves_the_counter_by_what_is_missing() -> None:
+    bench = GatheringBench(*["audio"] * 13, "gap", *["audio"] * 30)
+    blocks = []
+    while bench.clock.now_s < 101.6:
+        blocks += bench.input.read(0.1, rest_s=0.09)
+    marked = [index for index, block in enumerate(blocks) if block.gap]
+    assert len(marked) == 1
+    before, after = blocks[marked[0] - 1], blocks[marked[0]]
+    assert abs(after.start_sample - before.start_sample - 480 - 8000) <= 480
+
+
+def test_audio_that_gathered_before_the_device_was_lost_is_still_heard() -> None:
+    bench = GatheringBench(*["audio"] * 4, "lost")
+    blocks = bench.input.read(0.1, rest_s=0.2)
+    assert len(blocks) == 2
+    assert bench.input.health.state is AudioState.LOST
+    assert bench.devices[0].closed

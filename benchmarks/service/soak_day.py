@@ -91,10 +91,10 @@ class WatchedInput(LiveInput):
     day: Day
     meanwhile: Any
 
-    def read(self, timeout_s: float) -> list[Block]:
+    def read(self, timeout_s: float, rest_s: float = 0.0) -> list[Block]:
         """As ever."""
         self.meanwhile()
-        blocks = super().read(timeout_s)
+        blocks = super().read(timeout_s, rest_s)
         if blocks:
             self.day.heard()
         return blocks

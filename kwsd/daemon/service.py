@@ -29,6 +29,7 @@ from kwsd.capture.health import AudioState
 from kwsd.chain import Chain, Tap
 from kwsd.config import Config
 from kwsd.config_schema import AudioSettings
+from kwsd.daemon.attention import Attention
 from kwsd.daemon.commands import commands_of
 from kwsd.daemon.control import ControlServer
 from kwsd.daemon.file_guard import FileGuard
@@ -107,6 +108,7 @@ class Service:
         self.requests = Requests()
         self.preroll: PreRoll | None = None
         self._gauges = FrontEndGauges()
+        self._attention = Attention()
         self._watch = MonitorTap()
         self._metrics: MetricsServer | None = None
         self._input = open_input(config.audio)
@@ -275,7 +277,8 @@ class Service:
                 self.reload()
             except KwsdError as error:
                 log.error("reload failed, the old configuration goes on: %s", error)
-        blocks = self._input.read(READ_TIMEOUT_S)
+        rest_s = self._attention.rest_s(self._gauges.latest, self._clock())
+        blocks = self._input.read(READ_TIMEOUT_S, rest_s)
         for block in blocks:
             self._process(block)
         self._bus.serve()
@@ -304,6 +307,7 @@ class Service:
                 self.preroll.name(name, round(event["onset_s"] * SAMPLE_RATE_HZ))
             self._bus.emit({**event, "id": name})
             self._watch.wake(event)
+            self._attention.woke(self._clock())
 
     def _flowing(self) -> None:
         """Audio came: the chain has worked on it, so the service does."""

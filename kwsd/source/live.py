@@ -28,6 +28,10 @@ CLOSE_PATIENCE_S = 0.2
 """Longest wait for a device that does not close: what is wrong must be told meanwhile."""
 
 
+MOST_DELIVERIES = 8
+"""Taken by one read after a rest; what is left comes with the next."""
+
+
 @dataclass(frozen=True, slots=True)
 class LiveSettings:
     """How a device is listened to."""
@@ -137,25 +141,54 @@ class LiveInput:
             dropped_periods=self._past.dropped_periods + now.dropped_periods,
         )
 
-    def read(self, timeout_s: float) -> list[Block]:
-        """Blocks that became complete; waits for at most `timeout_s` for audio."""
+    def read(self, timeout_s: float, rest_s: float = 0.0) -> list[Block]:
+        """Blocks that became complete.
+
+        Parameters
+        ----------
+        timeout_s : float
+            Longest wait for audio.
+        rest_s : float
+            Let deliveries gather for so long first, to wake up less often.
+        """
         if self._muted:
             self._sleep(timeout_s)
             return []
         if self._device is None and not self._open(timeout_s):
             return []
-        assert self._device is not None
-        try:
-            period = self._device.read(timeout_s)
-        except DeviceLost as error:
-            self._lose(str(error))
-            return []
+        most = 1
+        if rest_s > 0.0:
+            self._sleep(rest_s)
+            most = MOST_DELIVERIES
+        periods, ended = self._deliveries(timeout_s, most)
         now_s = self._clock()
-        if period is None:
-            if self.health.waited(now_s):
-                self._lose("the device delivers nothing")
-            return []
-        return self._take(period, now_s)
+        blocks: list[Block] = []
+        behind_s = sum(len(period.samples) for period in periods) / self._settings.rate_hz
+        for period in periods:
+            # The last one came now, those before it earlier.
+            behind_s -= len(period.samples) / self._settings.rate_hz
+            blocks += self._take(period, now_s - behind_s)
+            if self._device is None:
+                return blocks
+        if ended is not None:
+            self._lose(ended)
+        elif not periods and self.health.waited(now_s):
+            self._lose("the device delivers nothing")
+        return blocks
+
+    def _deliveries(self, timeout_s: float, most: int) -> tuple[list[Period], str | None]:
+        """The next delivery and what else is there, and why there will be no more."""
+        assert self._device is not None
+        periods: list[Period] = []
+        try:
+            while len(periods) < most:
+                period = self._device.read(0.0 if periods else timeout_s)
+                if period is None:
+                    break
+                periods.append(period)
+        except DeviceLost as error:
+            return periods, str(error)
+        return periods, None
 
     def open_now(self) -> None:
         """Open the device at once.
