@@ -11,7 +11,14 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 
 from kwsd.dsp.features import BANDS  # noqa: E402
 from kwsd.train import fit as fitting  # noqa: E402
-from kwsd.train.fit import FitConfig, fit, peaks, score_stream, smooth  # noqa: E402
+from kwsd.train.fit import (  # noqa: E402
+    SMOOTHING_STEPS,
+    FitConfig,
+    fit,
+    peaks,
+    score_stream,
+    smooth,
+)
 from kwsd.train.network import Network, Shape, to_float_net  # noqa: E402
 from kwsd.train.pools import Pools, Word  # noqa: E402
 
@@ -116,4 +123,5 @@ def test_peaks_are_the_highest_and_apart() -> None:
 def test_smoothing_looks_back_only() -> None:
     scores = np.zeros(10, np.float32)
     scores[5] = 1.0
-    np.testing.assert_allclose(smooth(scores), [0] * 5 + [0.25] * 4 + [0])
+    spread = [1.0 / SMOOTHING_STEPS] * SMOOTHING_STEPS
+    np.testing.assert_allclose(smooth(scores), ([0] * 5 + spread + [0] * 5)[:10])

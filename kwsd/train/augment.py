@@ -21,8 +21,8 @@ WARM_FRAMES = 100
 """Frames before a window, for the level follower of the features only."""
 
 WINDOW_FRAMES = 240
-LABEL_DELAY_STEPS = 1
-"""The label begins 20 ms behind the end of the word ..."""
+LABEL_DELAY_STEPS = 0
+"""The label begins at the end of the word ..."""
 
 LABEL_STEPS = 9
 """... and lasts 180 ms."""
@@ -34,7 +34,8 @@ REAL_SHARE = 0.4
 
 HALF_WORD_SHARE = 0.04
 HARD_SHARE = 0.35
-KIND_SHARES = {"speech": 0.5, "synthetic": 0.25, "noise": 0.13, "residue": 0.12}
+KIND_SHARES = {"speech": 0.5, "synthetic": 0.25, "bulk": 0.33, "noise": 0.13, "residue": 0.12}
+"""How often a negative is of a kind, compared with the others that are there."""
 SILENCE = -25.0
 NATURAL_DB = 0.2302585
 """Natural log of power per dB."""

@@ -16,6 +16,7 @@ from kwsd.train.recordings import Recording, indexed, plain_folder, same_word
 
 DEFAULT_STEPS = 3500
 DEFAULT_SPLICES = 0.3
+DEFAULT_BULK_HOURS = 6.0
 DEFAULT_RENDERINGS = {"positive": 900, "near": 300, "other": 60}
 
 
@@ -88,6 +89,13 @@ def add_parser(subparsers: Any) -> None:
         "(default: 0.3)",
     )
     parser.add_argument(
+        "--bulk-hours",
+        type=float,
+        default=DEFAULT_BULK_HOURS,
+        metavar="HOURS",
+        help="synthetic speech of random words as negatives, 0 to 100 (default: 6)",
+    )
+    parser.add_argument(
         "--precision",
         choices=PRECISIONS,
         default="int8",
@@ -125,6 +133,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--renderings {args.renderings}: 0 or more are allowed")
     if not 0.0 <= args.splices <= 0.9:
         raise ConfigError(f"--splices {args.splices:g}: 0 to 0.9 are allowed")
+    if not 0.0 <= args.bulk_hours <= 100.0:
+        raise ConfigError(f"--bulk-hours {args.bulk_hours:g}: 0 to 100 are allowed")
     if any(same_word(other, args.phrase) for other in args.other_phrase):
         raise UsageError(f"--other-phrase {args.phrase!r} is the phrase itself: name other ones")
     share = 0.0 if args.no_synthesis else args.renderings / DEFAULT_RENDERINGS["positive"]
@@ -149,6 +159,7 @@ def run(args: argparse.Namespace) -> int:
             command=_command(args),
             precision=args.precision,
             rooms=args.rooms,
+            bulk_seconds=0.0 if args.no_synthesis else 3600.0 * args.bulk_hours,
             other_phrases=tuple(args.other_phrase),
             other_renderings=DEFAULT_RENDERINGS if args.other_phrase else {},
         ),
@@ -167,6 +178,7 @@ def _command(args: argparse.Namespace) -> str:
     words = ["kwsmodel", "train", args.phrase, "--seed", str(args.seed), "--steps", str(args.steps)]
     words += ["--renderings", "0" if args.no_synthesis else str(args.renderings)]
     words += ["--splices", f"{args.splices:g}"]
+    words += ["--bulk-hours", "0" if args.no_synthesis else f"{args.bulk_hours:g}"]
     if args.precision != "int8":
         words += ["--precision", args.precision]
     for other in args.other_phrase:

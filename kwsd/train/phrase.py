@@ -166,9 +166,14 @@ def phone_distance(a: str, b: str) -> float:
     return row[-1]
 
 
+def contains(phonemes: str, phrase_phones: str) -> bool:
+    """Whether something says the phrase, stress and pauses not regarded."""
+    return bool(phrase_phones) and phrase_phones in phones(phonemes)
+
+
 @lru_cache(maxsize=1)
-def dictionary() -> dict[str, str]:
-    """Pronunciations of the American dictionary, lower-case words only."""
+def _entries() -> dict[str, str]:
+    """Words of the American dictionary and their pronunciations with stress."""
     try:
         asset = importlib.resources.files("hibari") / "assets" / "lexicon_us_gold.json.gz"
         entries = json.loads(gzip.decompress(asset.read_bytes()))
@@ -179,9 +184,24 @@ def dictionary() -> dict[str, str]:
     found = {}
     for word, value in entries.items():
         spoken = value.get("DEFAULT") if isinstance(value, dict) else value
-        if isinstance(spoken, str) and word.isalpha() and word.islower() and len(word) > 2:
-            found[word] = phones(spoken)
+        if isinstance(spoken, str) and len(spoken) > 1:
+            found[word] = spoken
     return found
+
+
+def pronunciations() -> list[str]:
+    """All pronunciations of the American dictionary, names included, with stress."""
+    return list(_entries().values())
+
+
+@lru_cache(maxsize=1)
+def dictionary() -> dict[str, str]:
+    """Phones of the American dictionary, lower-case words only."""
+    return {
+        word: phones(spoken)
+        for word, spoken in _entries().items()
+        if word.isalpha() and word.islower() and len(word) > 2
+    }
 
 
 def near_words(phrase: str, phonemes: str, count: int = 150) -> list[str]:

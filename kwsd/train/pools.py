@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.dsp.features import BANDS, HOP_SAMPLES
 from kwsd.errors import AudioError
+from kwsd.train.bulk_speech import bulk_speech
 from kwsd.train.corpus import load_manifest
 from kwsd.train.listen import LogPower, hear, log_power, read_audio, speech_span
-from kwsd.train.phrase import phones
+from kwsd.train.phrase import contains
 from kwsd.train.recordings import Recording
 from kwsd.train.residue import echo_residue
 from kwsd.train.rooms import Room, simulate_rooms
@@ -42,7 +43,7 @@ WET_SHARE = 0.6
 RESAMPLE_RANGE = (0.87, 1.15)
 """Resampling moves pitch, formants and tempo together."""
 
-NEGATIVE_KINDS = ("speech", "synthetic", "noise", "residue")
+NEGATIVE_KINDS = ("speech", "synthetic", "bulk", "noise", "residue")
 RESIDUE_SECONDS = 1800.0
 RESIDUE_REPEATS = 3
 PLAYED_SAMPLES = {"noise": 2 * SAMPLE_RATE_HZ, "speech": 6 * SAMPLE_RATE_HZ}
@@ -131,6 +132,7 @@ def prepare(
     phrase_phones: str = "",
     other_corpora: Sequence[Path] = (),
     other_counts: dict[str, int] | None = None,
+    bulk_seconds: float = 0.0,
 ) -> Pools:
     """Make the pools.
 
@@ -156,6 +158,8 @@ def prepare(
         Corpora of other phrases: all of their renderings are negatives.
     other_counts : dict, optional
         How many items of each kind to take from each of them.
+    bulk_seconds : float
+        Length of the bulk speech.
 
     Raises
     ------
@@ -209,18 +213,16 @@ def prepare(
         longest_s = RESIDUE_REPEATS * sum(map(len, music)) / SAMPLE_RATE_HZ
         length_s = min(residue_seconds, longest_s)
         streams["residue"] = list(echo_residue(music, rooms, length_s, rng))
-    report("with residue: " + _hours(streams))
+    bulk_rng = np.random.default_rng([seed, 4])
+    for utterance in bulk_speech(bulk_seconds, phrase_phones, bulk_rng):
+        streams["bulk"].append(hear(vary(utterance, 0, rooms, WET_SHARE, bulk_rng)[0]))
+    report("with residue and bulk speech: " + _hours(streams))
     negatives = {}
     for kind, parts in streams.items():
         order = rng.permutation(len(parts))
         joined = [parts[int(i)] for i in order] or [np.full((0, BANDS), -18, np.float16)]
         negatives[kind] = np.concatenate(joined)
     return Pools(words, negatives)
-
-
-def contains(phonemes: str, phrase_phones: str) -> bool:
-    """Whether a rendering says the phrase, stress and pauses not regarded."""
-    return bool(phrase_phones) and phrase_phones in phones(phonemes)
 
 
 def _hours(streams: dict[str, list[LogPower]]) -> str:

@@ -84,6 +84,9 @@ class Plan:
 
     rooms: int = ROOMS
     residue_seconds: float = RESIDUE_SECONDS
+    bulk_seconds: float = 0.0
+    """Length of the bulk speech."""
+
     other_phrases: tuple[str, ...] = ()
     """Phrases whose corpora are rendered too, as negatives."""
 
@@ -139,7 +142,7 @@ def pools_key(plan: Plan, corpora: Corpora | None) -> str:
     """Names what the pools of a plan are made from."""
     return recipe_key(
         [plan.phrase, plan.seed, plan.renderings, plan.rooms, plan.residue_seconds]
-        + [corpora, plan.other_renderings]
+        + [corpora, plan.other_renderings, plan.bulk_seconds]
         + [recording.path for recording in plan.train]
     )
 
@@ -163,6 +166,7 @@ def make_pools(plan: Plan, corpora: Corpora | None, report: Report) -> Pools:
         phrase_phones=corpora.phones if corpora else "",
         other_corpora=corpora.others if corpora else (),
         other_counts=plan.other_renderings,
+        bulk_seconds=plan.bulk_seconds,
     )
     save(pools, cached)
     return pools
@@ -275,6 +279,9 @@ def _data_rows(plan: Plan) -> tuple[DataSource, ...]:
         total = sum(plan.renderings.values())
         total += len(plan.other_phrases) * sum(plan.other_renderings.values())
         rows.append(("Kokoro-82M, synthetic speech", "Apache-2.0", f"{total} renderings"))
+    if plan.bulk_seconds > 0:
+        amount = f"{plan.bulk_seconds / 3600:g} h of random words"
+        rows.append(("hibari-tts, synthetic speech", "Apache-2.0", amount))
     return tuple(DataSource(*row) for row in rows)
 
 
