@@ -36,16 +36,16 @@ class Tape:
 
 
 def test_it_is_as_long_as_asked_and_no_utterance_longer() -> None:
-    heard = list(bulk_speech(3.2, "", np.random.default_rng(1), Tape()))
+    heard = list(bulk_speech(3.2, (), np.random.default_rng(1), Tape()))
     assert len(heard) == 7
-    assert list(bulk_speech(0.0, "", np.random.default_rng(1))) == []
+    assert list(bulk_speech(0.0, (), np.random.default_rng(1))) == []
 
 
 def test_the_phrase_is_never_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "pronunciations", lambda: ["kəmpjˈuɾəɹ", "bˈɑtᵊl", "kˈæmɹə"])
     monkeypatch.setattr(module, "EDITED_SHARE", 0.0)
     tape = Tape()
-    list(bulk_speech(60.0, phones("kəmpjˈuɾəɹ"), np.random.default_rng(2), tape))
+    list(bulk_speech(60.0, [phones("kəmpjˈuɾəɹ")], np.random.default_rng(2), tape))
     assert tape.said and not any(contains(said, phones("kəmpjˈuɾəɹ")) for said in tape.said)
 
 
@@ -56,7 +56,7 @@ def test_what_the_voice_failed_at_is_left_out() -> None:
             return audio * {0: np.nan, 1: 0.0}.get(len(self.said) % 3, 1.0)
 
     tape = Failing()
-    heard = list(bulk_speech(5.0, "", np.random.default_rng(3), tape))
+    heard = list(bulk_speech(5.0, (), np.random.default_rng(3), tape))
     assert len(heard) == 10 and len(tape.said) > 20
     assert all(np.isfinite(audio).all() and np.abs(audio).max() > 0.1 for audio in heard)
 
@@ -99,5 +99,5 @@ def test_the_voice_speaks_and_each_time_as_somebody_else() -> None:
 def test_a_seed_says_the_same_words() -> None:
     tapes = [Tape(), Tape()]
     for tape in tapes:
-        list(itertools.islice(bulk_speech(9.0, "", np.random.default_rng(7), tape), 9))
+        list(itertools.islice(bulk_speech(9.0, (), np.random.default_rng(7), tape), 9))
     assert tapes[0].said == tapes[1].said

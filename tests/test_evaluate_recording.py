@@ -104,6 +104,28 @@ def test_speech_is_found_by_energy(floor):
     assert end / RATE == pytest.approx(1.1, abs=0.03)
 
 
+def test_a_weak_final_s_belongs_to_the_word():
+    rng = np.random.default_rng(4)
+    spectrum = np.fft.rfft(rng.standard_normal(int(0.15 * RATE)))
+    spectrum[: int(0.15 * 4500)] = 0
+    hiss = np.fft.irfft(spectrum)
+    vowel = np.sin(2 * np.pi * 250 * np.arange(int(0.3 * RATE)) / RATE)
+    # 27 dB below the vowel: out of reach of plain energy.
+    said = np.concatenate([vowel, hiss / hiss.std() * 0.7071 * 10 ** (-27 / 20)])
+    pcm = np.concatenate([np.zeros(RATE // 2), 0.3 * said, np.zeros(RATE // 2)])
+    pcm += 1e-4 * rng.standard_normal(len(pcm))
+    _, end = speech_bounds(pcm.astype(np.float32))
+    assert end / RATE == pytest.approx(0.95, abs=0.03)
+
+
+def test_a_click_long_after_the_word_is_no_part_of_it():
+    pcm = np.concatenate([word(), np.zeros(RATE)])
+    pcm[-4000:-3900] = 0.2
+    onset, end = speech_bounds(pcm.astype(np.float32))
+    assert onset / RATE == pytest.approx(0.5, abs=0.03)
+    assert end / RATE == pytest.approx(1.1, abs=0.03)
+
+
 def test_a_recording_that_is_speech_throughout_is_taken_whole():
     pcm = np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
     onset, end = speech_bounds(pcm)

@@ -14,7 +14,8 @@ from kwsd.evaluate.result import Heard, Result
 pytest.importorskip("torch", reason="the recipe needs torch: pip install 'kwsd[train]'")
 
 from kwsd.train.card import CardFacts, write_card  # noqa: E402
-from kwsd.train.recipe import Corpora, _synthetic  # noqa: E402
+from kwsd.train.pools import Spoken  # noqa: E402
+from kwsd.train.recipe import _synthetic  # noqa: E402
 
 
 def facts(synthetic: int, count: int = 10) -> CardFacts:
@@ -56,5 +57,5 @@ def test_what_lies_in_the_corpus_is_synthetic() -> None:
         for path in ("work/word/corpus/positive/0.flac", "data/wake/0.flac")
     )
     result = Result(heard, (), {}, 1.0, ())
-    assert _synthetic(result, Corpora(Path("work/word/corpus"), (), "")) == 1
-    assert _synthetic(result, None) == 0
+    assert _synthetic(result, Spoken("word", Path("work/word/corpus"))) == 1
+    assert _synthetic(result, Spoken("word")) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ from kwsd.train.fit import (  # noqa: E402
     score_stream,
     smooth,
 )
+from kwsd.train.layers import forward  # noqa: E402
 from kwsd.train.network import Network, Shape, to_float_net  # noqa: E402
 from kwsd.train.pools import Pools, Word  # noqa: E402
+from kwsd.train.rehearsal import Rehearsal  # noqa: E402
 
 SMALL = Shape(channels=8, stem_frames=5, kernels=(3, 5), dilations=(1, 2))
 SHORT = FitConfig(steps=12, positives=2, negatives=2, seed=4)
@@ -125,3 +128,44 @@ def test_smoothing_looks_back_only() -> None:
     scores[5] = 1.0
     spread = [1.0 / SMOOTHING_STEPS] * SMOOTHING_STEPS
     np.testing.assert_allclose(smooth(scores), ([0] * 5 + spread + [0] * 5)[:10])
+
+
+def test_phrases_are_trained_together_and_part_into_networks_of_their_own(
+    pools: Pools, tmp_path: Path
+) -> None:
+    both = Pools([*pools.words, *(replace(w, phrase=1) for w in pools.words)], pools.negatives)
+    network = fit(both, SHORT, tmp_path / "two.pt", quiet, SMALL, phrases=2)
+    features = np.random.default_rng(3).normal(0, 1, (60, BANDS)).astype(np.float32)
+    with torch.no_grad():
+        logits = network(torch.from_numpy(features.T[None].copy()))[0].numpy()
+    assert logits.shape == (30, 2)
+    for phrase in (0, 1):
+        alone = forward(to_float_net(network, phrase), features)["logit"]
+        np.testing.assert_allclose(alone[:, 0], logits[:, phrase], atol=1e-4)
+    stream = both.negatives["speech"]
+    assert score_stream(network, stream).shape == (len(stream) // 2, 2)
+
+
+def test_windows_drawn_in_another_process_are_the_same(pools: Pools, tmp_path: Path) -> None:
+    alone = weights(fit(pools, SHORT, tmp_path / "a.pt", quiet, SMALL))
+    beside = weights(fit(pools, replace(SHORT, loaders=1), tmp_path / "b.pt", quiet, SMALL))
+    for name, value in alone.items():
+        np.testing.assert_array_equal(beside[name], value, err_msg=name)
+
+
+def test_what_says_another_phrase_counts_against_a_phrase() -> None:
+    words = np.zeros((40, BANDS), np.float16)
+    bounds = np.array([[0, 20], [20, 40]])
+    negatives = np.zeros((36_000, BANDS), np.float16)
+    rehearsal = Rehearsal(words, bounds, np.array([0, 1]), negatives, 0.1)
+
+    def smoothed(frames: np.ndarray) -> np.ndarray:
+        scores = np.zeros((len(frames) // 2, 2), np.float32)
+        if len(frames) == 40:
+            scores[5], scores[15] = (0.9, 0.8), (0.3, 0.7)
+        return scores
+
+    first, second = rehearsal.curves(smoothed, lambda scores: [float(scores.max())])
+    assert (first.at(0.5).misses, first.at(0.5).false_accepts) == (0, 0)
+    # The recording of the first phrase is a false accept of the second.
+    assert (second.at(0.5).misses, second.at(0.5).false_accepts) == (0, 1)

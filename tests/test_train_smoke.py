@@ -13,7 +13,6 @@ pytest.importorskip("pyroomacoustics", reason="training needs pyroomacoustics")
 
 from kwsd.kwsmodel import main  # noqa: E402
 from kwsd.model.package import load_package  # noqa: E402
-from kwsd.train.listen import speech_span  # noqa: E402
 
 RATE_HZ = 16_000
 
@@ -91,20 +90,25 @@ def test_one_command_gives_a_package_that_detects(
     captured = capsys.readouterr()
     assert "skipped" in captured.err
     assert "silent.wav" in captured.err and "text.wav" in captured.err
-    package = load_package(tmp_path / "model")
+    package = load_package(tmp_path / "model" / "chirp_word")
     assert package.labels == ("chirp_word",)
     assert package.network.stat().st_size < 100_000
-    card = (tmp_path / "model" / "CARD.md").read_text()
+    card = (tmp_path / "model" / "chirp_word" / "CARD.md").read_text()
     assert "kwsmodel train 'chirp word'" in card
     # A chirp against noise and tones is easy: a net that has learnt anything finds most of them.
     assert package.sensitivities["high"].miss_rate <= 0.5
 
 
-def test_same_seed_same_bytes(folders: Path, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        assert main(command(folders, tmp_path / f"work-{name}", tmp_path / name, steps=6)) == 0
+def test_same_seed_same_bytes_whatever_the_number_of_processes(
+    folders: Path, tmp_path: Path
+) -> None:
+    for name, workers in (("a", "1"), ("b", "2")):
+        arguments = command(folders, tmp_path / f"work-{name}", tmp_path / name, steps=6)
+        arguments[arguments.index("--workers") + 1] = workers
+        assert main(arguments) == 0
     for file in ("model.tflite", "vectors.npz", "model.toml"):
-        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+        made = [tmp_path / run / "chirp_word" / file for run in ("a", "b")]
+        assert made[0].read_bytes() == made[1].read_bytes()
 
 
 def test_too_few_recordings_are_refused(
@@ -133,11 +137,53 @@ def test_silent_recordings_do_not_count(
     arguments[arguments.index("--positives") + 1] = str(silent)
     assert main(arguments) == 65
     message = capsys.readouterr().err
-    assert "1 usable recordings of the phrase (26 files)" in message
+    assert "1 usable recordings of 'chirp word' (26 files)" in message
     assert not (tmp_path / "model").exists()
 
 
-def test_speech_span_finds_the_word() -> None:
-    first, last = speech_span(chirp_word(np.random.default_rng(1)))
-    assert 4000 <= first <= 6500
-    assert 9500 <= last <= 12_200
+def low_word(rng: np.random.Generator) -> np.ndarray:
+    """Another "word": a falling sweep."""
+    return chirp_word(rng)[::-1].copy()
+
+
+def test_two_phrases_from_an_index_give_two_packages(
+    folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(8)
+    rows = ["path,set,label,speaker,split,licence,seconds"]
+    for label, make in (("up word", chirp_word), ("low word", low_word), ("", other_sound)):
+        for number in range(34):
+            path = f"wake/{label or 'other'}-{number}.wav".replace(" ", "-")
+            (tmp_path / "data" / path).parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(tmp_path / "data" / path, make(rng), RATE_HZ)
+            split = "train" if number < 24 else "dev"
+            rows.append(f"{path},made,{label},,{split},CC0,1.0")
+    (tmp_path / "data" / "index.csv").write_text("\n".join(rows) + "\n")
+    arguments = ["train", "up word", "low word", "--no-synthesis", "--data", str(tmp_path / "data")]
+    arguments += ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "models")]
+    arguments += ["--steps", "60", "--rooms", "3", "--workers", "1"]
+    assert main(arguments) == 0
+    cards = []
+    for name in ("up_word", "low_word"):
+        package = load_package(tmp_path / "models" / name)
+        assert package.labels == (name,)
+        cards.append((package.path / "CARD.md").read_text())
+    assert "kwsmodel train 'up word' 'low word'" in cards[0]
+    assert "Trained together with low word" in cards[0]
+    assert "Trained together with up word" in cards[1]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["computer"], "stands twice"),
+        (["jarvis", "--name", "x"], "--name goes with one phrase"),
+        (["jarvis", "--positives", "."], "--positives goes with one phrase"),
+        (["--sayings", "-1"], "--sayings -1"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused(
+    more: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "computer", *more]) in (64, 78)
+    assert message in capsys.readouterr().err

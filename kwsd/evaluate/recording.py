@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
+from numpy.typing import NDArray
 
 from kwsd.block import SAMPLE_RATE_HZ, FloatArray
 from kwsd.errors import AudioError, KwsdError, MissingFileError
@@ -26,7 +27,12 @@ PART_S = 600
 
 HOP_SAMPLES = SAMPLE_RATE_HZ // 100
 SPEECH_RANGE_DB = 25.0
-ABOVE_FLOOR_DB = 6.0
+ABOVE_FLOOR_DB = 8.0
+PRE_EMPHASIS = 0.7
+"""Lifts high sounds: a final /s/ lies too far below a vowel to be found by plain energy."""
+
+LONGEST_PAUSE_HOPS = 25
+"""A silence up to this long belongs to the utterance."""
 
 
 @dataclass(frozen=True)
@@ -137,20 +143,31 @@ def floor_dbfs(pcm: FloatArray) -> float:
 
 
 def speech_bounds(pcm: FloatArray) -> tuple[int, int]:
-    """Start and end of what is spoken in a clip of one utterance, by energy.
+    """Start and end of the loudest utterance in a clip, by energy.
 
-    The levels of 10 ms, averaged over 30 ms, are compared with a limit 25 dB below the loudest, or
-    6 dB above the room's level where that is higher. Reverberation counts as speech, and a weak
-    last consonant may not: the estimate is good to some 50 ms.
+    The levels of 10 ms of the pre-emphasised signal, averaged over 30 ms, are compared with a
+    limit 25 dB below the loudest, or 8 dB above the room's level where that is higher. Pauses up
+    to 250 ms belong to the utterance. Reverberation counts as speech: the estimate is good to some
+    50 ms (measured: docs/benchmarks/models.md, "Where a word ends").
 
     Returns
     -------
     tuple of int
         First sample and the one behind the last.
     """
-    level = levels_dbfs(pcm)
+    raised = np.concatenate([pcm[:1], pcm[1:] - np.float32(PRE_EMPHASIS) * pcm[:-1]])
+    level = levels_dbfs(raised)
     smooth = np.convolve(np.pad(level, 1, mode="edge"), np.full(3, 1 / 3), "valid")
     top = float(smooth.max())
-    limit = max(top - SPEECH_RANGE_DB, min(floor_dbfs(pcm) + ABOVE_FLOOR_DB, top - 3.0))
-    loud = np.flatnonzero(smooth >= limit)
-    return int(loud[0]) * HOP_SAMPLES, (int(loud[-1]) + 1) * HOP_SAMPLES
+    floor = float(np.percentile(level, 10))
+    loud = smooth >= max(top - SPEECH_RANGE_DB, min(floor + ABOVE_FLOOR_DB, top - 3.0))
+    peak = int(np.argmax(smooth))
+    first, last = peak - _reach(loud[peak::-1]), peak + _reach(loud[peak:])
+    return first * HOP_SAMPLES, (last + 1) * HOP_SAMPLES
+
+
+def _reach(loud: NDArray[np.bool_]) -> int:
+    """Last loud place that no pause separates from the first."""
+    places = np.flatnonzero(loud)
+    breaks = np.flatnonzero(np.diff(places) > LONGEST_PAUSE_HOPS)
+    return int(places[breaks[0]] if len(breaks) else places[-1])

@@ -1,12 +1,13 @@
-"""Training windows: words placed among speech, noise and echo residue, with labels.
+"""Training windows: phrases placed among speech, noise and echo residue, with labels.
 
-Works on log mel power, where adding sounds is adding powers. Each window is drawn anew: level,
-noise, microphone colour, noise floor, telephone band, tempo and vocal-tract length.
+Works on mel power, where mixing sounds is adding powers. Each window is drawn anew: level, noise,
+microphone colour, noise floor, telephone band, tempo and vocal-tract length.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,22 +22,33 @@ WARM_FRAMES = 100
 """Frames before a window, for the level follower of the features only."""
 
 WINDOW_FRAMES = 240
-LABEL_DELAY_STEPS = 0
-"""The label begins at the end of the word ..."""
-
+TOTAL_FRAMES = WARM_FRAMES + WINDOW_FRAMES
 LABEL_STEPS = 9
-"""... and lasts 180 ms."""
+"""The label begins at the end of the word and lasts 180 ms."""
 
 IGNORE_BEFORE_STEPS = 6
 IGNORE_AFTER_STEPS = 16
-REAL_SHARE = 0.4
+REAL_SHARE = 0.45
 """Share of the positives that are recordings, if there are any."""
 
-HALF_WORD_SHARE = 0.04
+HALF_WORD_SHARE = 0.05
 HARD_SHARE = 0.35
-KIND_SHARES = {"speech": 0.5, "synthetic": 0.25, "bulk": 0.33, "noise": 0.13, "residue": 0.12}
+KIND_SHARES = {"speech": 0.5, "synthetic": 0.2, "bulk": 0.33, "noise": 0.13, "residue": 0.12}
 """How often a negative is of a kind, compared with the others that are there."""
-SILENCE = -25.0
+
+NOISE_SHARES = {"noise": 0.45, "residue": 0.25, "tone": 0.3}
+"""What lies under a window, likewise."""
+
+NOISE_SHARE = 0.8
+"""Of the windows that get any of it."""
+
+SNR_RANGE_DB = {"noise": (-2.0, 27.0), "residue": (-2.0, 27.0), "tone": (8.0, 40.0)}
+"""Loudest frame to mean noise. Room tone of recordings lies where it lay in them."""
+
+SILENCE = 1.4e-11
+"""Power of nothing, below every noise floor."""
+
+LOUDEST = 1.6e5
 NATURAL_DB = 0.2302585
 """Natural log of power per dB."""
 
@@ -45,22 +57,21 @@ SPLICE_FRAMES = (8, 50)
 
 SPLICE_TRACT = 0.15
 SPLICE_GAIN = 3.0
-NOISE_SHARE = 0.75
-SNR_RANGE_DB = (-2.0, 27.0)
+RIPPLES = 1 << 20
+"""Length of the table of a noise floor's fluctuations."""
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Input and labels of one training step."""
 
     features: FloatArray
     """float32 [batch, BANDS, WINDOW_FRAMES]."""
 
     label: FloatArray
-    """float32 [batch, steps], 1 where the word has just ended."""
+    """float32 [batch, steps, phrases], 1 where the phrase has just ended."""
 
     weight: FloatArray
-    """float32 [batch, steps], 0 where the label is not asked for."""
+    """float32 [batch, steps, phrases], 0 where the label is not asked for."""
 
 
 class Windows:
@@ -70,186 +81,209 @@ class Windows:
     ----------
     pools : Pools
         Positives and negatives.
-    rng : Generator
-        All randomness.
+    phrases : int
+        How many phrases there are.
     splice_share : float
         Share of the negatives that are cut up and joined anew.
     """
 
-    def __init__(self, pools: Pools, rng: np.random.Generator, splice_share: float = 0.0) -> None:
-        self._rng = rng
+    def __init__(self, pools: Pools, phrases: int = 1, splice_share: float = 0.0) -> None:
         self._splice_share = splice_share
-        self._synthetic = [word for word in pools.words if not word.real]
-        self._real = [word for word in pools.words if word.real]
-        length = WARM_FRAMES + WINDOW_FRAMES
-        self._streams = {k: s for k, s in pools.negatives.items() if len(s) > 2 * length}
-        shares = np.array([KIND_SHARES[kind] for kind in self._streams])
-        self._kinds, self._shares = list(self._streams), shares / shares.sum()
+        self._words = [
+            {real: [w for w in pools.words if w.phrase == p and w.real == real] for real in (0, 1)}
+            for p in range(phrases)
+        ]
+        self._streams = {k: s for k, s in pools.negatives.items() if len(s) > 2 * TOTAL_FRAMES}
+        self._kinds = _shares(KIND_SHARES, self._streams)
+        self._noises = _shares(NOISE_SHARES, self._streams)
+        # A gamma draw is dear: a window takes a stretch of a long table.
+        table = np.random.default_rng(0).gamma(4, 0.25, RIPPLES + TOTAL_FRAMES * BANDS)
+        self._ripples = (table + 1e-3).astype(np.float32)
         self.hard: list[tuple[str, int]] = []
-        """Places (kind, frame) that an earlier network took for the word."""
+        """Places (kind, frame) that an earlier network took for a phrase."""
 
-    def batch(self, positives: int, negatives: int) -> Batch:
-        """Draw one batch."""
-        drawn = [self._window(i < positives) for i in range(positives + negatives)]
-        power = np.exp(np.stack([frames for frames, _, _ in drawn]))
+    @property
+    def phrases(self) -> int:
+        """How many there are."""
+        return len(self._words)
+
+    def batch(self, rng: np.random.Generator, positives: int, negatives: int) -> Batch:
+        """Draw one batch: `positives` windows of each phrase, and `negatives` of none."""
+        steps = WINDOW_FRAMES // STRIDE
+        count = positives * self.phrases + negatives
+        power = np.empty((count, TOTAL_FRAMES, BANDS), np.float32)
+        label = np.zeros((count, steps, self.phrases), np.float32)
+        weight = np.ones_like(label)
+        for row in range(count):
+            if row < positives * self.phrases:
+                phrase = row // positives
+                frames, end = self._positive(rng, phrase)
+                _mark(label[row, :, phrase], weight[row, :, phrase], end)
+            else:
+                frames = self._negative(rng)
+            power[row] = self._degrade(rng, frames)
         features = pcen(power)[:, WARM_FRAMES:]
         for window in features:
-            self._mask(window)
-        return Batch(
-            np.ascontiguousarray(features.transpose(0, 2, 1)),
-            np.stack([label for _, label, _ in drawn]),
-            np.stack([weight for _, _, weight in drawn]),
-        )
+            _mask(rng, window)
+        return Batch(np.ascontiguousarray(features.transpose(0, 2, 1)), label, weight)
 
-    def _chance(self, share: float) -> bool:
-        return bool(self._rng.random() < share)
-
-    def _between(self, low: int, high: int) -> int:
-        """A whole number from low up to, not including, high."""
-        return int(self._rng.integers(low, max(low + 1, high)))
-
-    def _cut(self, kind: str, frames: int) -> FloatArray:
+    def _cut(self, rng: np.random.Generator, kind: str, frames: int = TOTAL_FRAMES) -> FloatArray:
         stream = self._streams[kind]
-        start = self._between(0, len(stream) - frames)
-        return stream[start : start + frames].astype(np.float32)
+        start = int(rng.integers(len(stream) - frames))
+        return np.exp(stream[start : start + frames].astype(np.float32))
 
-    def _kind(self) -> str:
-        return str(self._rng.choice(self._kinds, p=self._shares))
+    def _kind(self, rng: np.random.Generator) -> str:
+        kinds, shares = self._kinds
+        return kinds[int(np.searchsorted(shares, rng.random()))]
 
-    def _colour(self) -> FloatArray:
-        """A microphone's frequency response, natural log of power, [BANDS]."""
-        x, rng = np.linspace(-1, 1, BANDS), self._rng
-        colour = rng.uniform(-1.2, 1.2) * x
-        for ripples in (2, 3, 5):
-            phase = rng.uniform(0, 6)
-            colour += rng.normal(0, 0.4) * np.cos(ripples * np.pi * (x + 1) / 2 + phase)
-        return colour.astype(np.float32)
-
-    def _warp(self, frames: FloatArray, tempo: float, tract: float) -> tuple[FloatArray, float]:
-        """Another tempo and vocal-tract length; gives the tempo factor too."""
-        factor = float(np.exp(self._rng.uniform(-tempo, tempo)))
-        places = (np.arange(int(len(frames) / factor)) * factor + 0.5).astype(int)
-        frames = frames[np.minimum(places, len(frames) - 1)]
-        stretch = np.exp(self._rng.uniform(-tract, tract))
-        bands = np.clip(np.arange(BANDS) * stretch, 0, BANDS - 1.001)
-        low = bands.astype(int)
-        share = (bands - low).astype(np.float32)
-        return frames[:, low] * (1 - share) + frames[:, low + 1] * share, factor
-
-    def _window(self, positive: bool) -> tuple[FloatArray, FloatArray, FloatArray]:
-        steps = WINDOW_FRAMES // STRIDE
-        label, weight = np.zeros(steps, np.float32), np.ones(steps, np.float32)
-        if positive:
-            frames, end = self._word()
-            frames = self._place(frames, end, label, weight)
-        elif self._chance(HALF_WORD_SHARE):
-            frames, end = self._word()
-            half = self._rng.uniform(0.4, 0.65)
-            frames = frames[: int(end * half)] if self._chance(0.5) else frames[int(end * half) :]
-            frames = self._place(frames, len(frames), None, None)
-        else:
-            frames = self._negative()
-        return self._degrade(frames, positive), label, weight
-
-    def _word(self) -> tuple[FloatArray, int]:
-        pool: list[Word] = self._synthetic
-        if self._real and (not pool or self._chance(REAL_SHARE)):
-            pool = self._real
-        word = pool[self._between(0, len(pool))]
-        frames, end = word.frames.astype(np.float32), word.end
-        if self._chance(0.7):
-            frames, factor = self._warp(frames, 0.2, 0.08)
+    def _word(self, rng: np.random.Generator, phrase: int) -> tuple[FloatArray, int]:
+        """Power of one saying and where it ends."""
+        pools: dict[int, list[Word]] = self._words[phrase]
+        real = int(bool(pools[1]) and (not pools[0] or rng.random() < REAL_SHARE))
+        word = pools[real][int(rng.integers(len(pools[real])))]
+        frames, end = np.exp(word.frames.astype(np.float32)), word.end
+        if rng.random() < 0.7:
+            frames, factor = _warp(rng, frames, 0.2, 0.08)
             end = int(end / factor)
         return frames, max(1, min(end, len(frames)))
 
-    def _place(
-        self,
-        word: FloatArray,
-        end: int,
-        label: FloatArray | None,
-        weight: FloatArray | None,
-    ) -> FloatArray:
+    def _positive(self, rng: np.random.Generator, phrase: int) -> tuple[FloatArray, int]:
+        word, end = self._word(rng, phrase)
+        at = _between(rng, max(WARM_FRAMES + 30, end), TOTAL_FRAMES - 30) - end
+        return self._place(rng, word, at, end), at + end
+
+    def _place(self, rng: np.random.Generator, word: FloatArray, at: int, end: int) -> FloatArray:
         """Put a word into a window, half of the time with speech before or behind it."""
-        total = WARM_FRAMES + WINDOW_FRAMES
-        at = self._between(max(WARM_FRAMES + 30, end), total - 30) - end
-        around = np.full((total, BANDS), SILENCE, np.float32)
-        where = self._rng.random()
+        around = np.full((TOTAL_FRAMES, BANDS), SILENCE, np.float32)
+        where = rng.random()
         if where < 0.5:
-            speech = "speech" if self._chance(0.6) else "synthetic"
-            around = self._cut(speech if speech in self._streams else self._kind(), total)
-            around += word.max() - around.max() + self._rng.normal(0.0, 0.7)
-            before, behind = at - self._between(3, 40), at + end + self._between(3, 40)
+            speech = "speech" if rng.random() < 0.6 else "synthetic"
+            around = self._cut(rng, speech if speech in self._streams else self._kind(rng))
+            around *= word.max() / around.max() * np.exp(rng.normal(0.0, 0.7))
+            before, behind = at - _between(rng, 3, 40), at + end + _between(rng, 3, 40)
             around[max(0, before) : behind] = SILENCE
             if where < 0.17:
-                around[behind:] = SILENCE
+                around[max(0, behind) :] = SILENCE
             elif where < 0.33:
                 around[: max(0, before)] = SILENCE
-        first, last = max(at, 0), min(at + len(word), total)
-        around[first:last] = np.logaddexp(around[first:last], word[first - at : last - at])
-        if label is not None and weight is not None:
-            since_end = np.arange(len(label)) - (at + end - WARM_FRAMES) / STRIDE
-            last_step = LABEL_DELAY_STEPS + LABEL_STEPS
-            label[(since_end >= LABEL_DELAY_STEPS) & (since_end < last_step)] = 1.0
-            weight[(since_end >= -IGNORE_BEFORE_STEPS) & (since_end < LABEL_DELAY_STEPS)] = 0.0
-            after = last_step + IGNORE_AFTER_STEPS
-            weight[(since_end >= last_step) & (since_end < after)] = 0.0
+        first, last = max(at, 0), min(at + len(word), TOTAL_FRAMES)
+        around[first:last] += word[first - at : last - at]
         return around
 
-    def _negative(self) -> FloatArray:
-        total = WARM_FRAMES + WINDOW_FRAMES
-        # No draw where nothing is to be spliced: older models can be made again bit by bit.
-        if self._splice_share > 0.0 and self._chance(self._splice_share):
-            return self._splice(total)
-        if self.hard and self._chance(HARD_SHARE):
-            kind, peak = self.hard[self._between(0, len(self.hard))]
+    def _negative(self, rng: np.random.Generator) -> FloatArray:
+        if rng.random() < HALF_WORD_SHARE:
+            return self._half_word(rng)
+        if rng.random() < self._splice_share:
+            return self._splice(rng)
+        if self.hard and rng.random() < HARD_SHARE:
+            kind, peak = self.hard[int(rng.integers(len(self.hard)))]
             stream = self._streams[kind]
-            start = peak + self._between(10, WINDOW_FRAMES - 80) - total
-            start = int(np.clip(start, 0, len(stream) - total))
-            frames = stream[start : start + total].astype(np.float32)
+            start = peak + _between(rng, 10, WINDOW_FRAMES - 80) - TOTAL_FRAMES
+            start = int(np.clip(start, 0, len(stream) - TOTAL_FRAMES))
+            frames = np.exp(stream[start : start + TOTAL_FRAMES].astype(np.float32))
         else:
-            frames = self._cut(self._kind(), total)
-        if self._chance(0.3):
-            frames, _ = self._warp(frames, 0.0, 0.08)
+            frames = self._cut(rng, self._kind(rng))
+        if rng.random() < 0.3:
+            frames, _ = _warp(rng, frames, 0.0, 0.08)
         return frames
 
-    def _splice(self, total: int) -> FloatArray:
+    def _half_word(self, rng: np.random.Generator) -> FloatArray:
+        word, end = self._word(rng, int(rng.integers(self.phrases)))
+        share = rng.uniform(0.4, 0.65)
+        half = word[: int(end * share)] if rng.random() < 0.5 else word[int(end * share) :]
+        # Not an empty one: a word may be one frame long.
+        half = half if len(half) else word
+        at = _between(rng, WARM_FRAMES + 30, TOTAL_FRAMES - 30) - len(half)
+        return self._place(rng, half, at, len(half))
+
+    def _splice(self, rng: np.random.Generator) -> FloatArray:
         """Pieces of speech in an order that nobody said: sequences of sounds are what is scarce."""
+        kinds = [k for k in ("speech", "synthetic") if k in self._streams] or self._kinds[0]
         pieces: list[FloatArray] = []
-        kinds = [kind for kind in ("speech", "synthetic") if kind in self._streams] or self._kinds
-        level = float(self._rng.uniform(-8.0, 0.0))
-        while sum(map(len, pieces)) < total:
-            piece = self._cut(kinds[self._between(0, len(kinds))], self._between(*SPLICE_FRAMES))
-            gain = np.clip(level - piece.max(), -SPLICE_GAIN, SPLICE_GAIN)
-            pieces.append(piece + np.float32(gain))
-        frames, _ = self._warp(np.concatenate(pieces)[:total], 0.0, SPLICE_TRACT)
-        return frames
+        level, length = float(rng.uniform(-8.0, 0.0)), 0
+        while length < TOTAL_FRAMES:
+            kind = kinds[int(rng.integers(len(kinds)))]
+            piece = self._cut(rng, kind, _between(rng, *SPLICE_FRAMES))
+            gain = np.clip(level - np.log(piece.max()), -SPLICE_GAIN, SPLICE_GAIN)
+            pieces.append(piece * np.float32(np.exp(gain)))
+            length += len(piece)
+        return _warp(rng, np.concatenate(pieces)[:TOTAL_FRAMES], 0.0, SPLICE_TRACT)[0]
 
-    def _degrade(self, frames: FloatArray, positive: bool) -> FloatArray:
+    def _degrade(self, rng: np.random.Generator, frames: FloatArray) -> FloatArray:
         """Microphone colour, noise, level, noise floor and sometimes a telephone band."""
-        rng = self._rng
-        frames = frames + self._colour()
-        if self._chance(NOISE_SHARE):
-            kind = "residue" if "residue" in self._streams and self._chance(0.3) else "noise"
-            if kind not in self._streams:
-                kind = self._kind()
-            noise = self._cut(kind, len(frames)) + self._colour()
-            loudest = float(np.log(np.exp(frames).mean(axis=1)).max())
-            gap_db = rng.uniform(*SNR_RANGE_DB)
-            noise += loudest - gap_db * NATURAL_DB - float(np.log(np.exp(noise).mean()))
-            frames = np.logaddexp(frames, noise)
-        frames = frames + rng.normal(-1.0, 1.5)
+        frames = frames * _colour(rng)
+        if rng.random() < NOISE_SHARE:
+            frames += self._noise(rng, float(frames.mean(axis=1).max()))
+        frames *= np.float32(np.exp(rng.normal(-1.0, 1.5)))
         tilt = 0.5 * np.linspace(-1, 1, BANDS) * rng.uniform(0, 4)
-        ripple = np.log(rng.gamma(4, 0.25, frames.shape) + 1e-3)
-        frames = np.logaddexp(frames, rng.uniform(-20, -10) - tilt + ripple).astype(np.float32)
-        if self._chance(0.1):
-            frames[:, -self._between(4, 14) :] = -18.0
-        return np.asarray(np.minimum(frames, 12.0), dtype=np.float32)
+        floor = np.exp(rng.uniform(-20, -10) - tilt).astype(np.float32)
+        start = int(rng.integers(RIPPLES))
+        frames += floor * self._ripples[start : start + frames.size].reshape(frames.shape)
+        if rng.random() < 0.1:
+            frames[:, -_between(rng, 4, 14) :] = np.exp(-18.0)
+        return np.minimum(frames, np.float32(LOUDEST))
 
-    def _mask(self, window: FloatArray) -> None:
-        """Blank some bands or frames, as in SpecAugment (Park et al., Interspeech 2019)."""
-        if self._chance(0.3):
-            band = self._between(0, BANDS - 6)
-            window[:, band : band + self._between(2, 7)] = 0.0
-        if self._chance(0.3):
-            frame = self._between(0, WINDOW_FRAMES - 12)
-            window[frame : frame + self._between(2, 11)] = 0.0
+    def _noise(self, rng: np.random.Generator, loudest: float) -> FloatArray:
+        kinds, shares = self._noises
+        kind = kinds[int(np.searchsorted(shares, rng.random()))] if kinds else self._kind(rng)
+        noise = self._cut(rng, kind) * _colour(rng)
+        gap_db = rng.uniform(*SNR_RANGE_DB.get(kind, SNR_RANGE_DB["noise"]))
+        return noise * np.float32(loudest / float(noise.mean()) * np.exp(-gap_db * NATURAL_DB))
+
+
+def _shares(
+    wanted: Mapping[str, float], there: Mapping[str, object]
+) -> tuple[list[str], NDArray[np.float64]]:
+    """Kinds that are there and the upper bounds of their shares."""
+    kinds = [kind for kind in wanted if kind in there]
+    bounds = np.cumsum([wanted[kind] for kind in kinds])
+    return kinds, bounds / bounds[-1] if kinds else bounds.astype(np.float64)
+
+
+def _between(rng: np.random.Generator, low: int, high: int) -> int:
+    """A whole number from low up to, not including, high."""
+    return int(rng.integers(low, max(low + 1, high)))
+
+
+def _colour(rng: np.random.Generator) -> FloatArray:
+    """A microphone's frequency response, factors of power, [BANDS]."""
+    x = np.linspace(-1, 1, BANDS)
+    colour = rng.uniform(-1.2, 1.2) * x
+    for ripples in (2, 3, 5):
+        phase = rng.uniform(0, 6)
+        colour += rng.normal(0, 0.4) * np.cos(ripples * np.pi * (x + 1) / 2 + phase)
+    return np.exp(colour).astype(np.float32)
+
+
+def _warp(
+    rng: np.random.Generator, frames: FloatArray, tempo: float, tract: float
+) -> tuple[FloatArray, float]:
+    """Another tempo and vocal-tract length; gives the tempo factor too."""
+    factor = float(np.exp(rng.uniform(-tempo, tempo)))
+    if factor != 1.0:
+        places = (np.arange(int(len(frames) / factor)) * factor + 0.5).astype(int)
+        frames = frames[np.minimum(places, len(frames) - 1)]
+    stretch = np.exp(rng.uniform(-tract, tract))
+    bands = np.clip(np.arange(BANDS) * stretch, 0, BANDS - 1.001)
+    low = bands.astype(int)
+    share = (bands - low).astype(np.float32)
+    return frames[:, low] * (1 - share) + frames[:, low + 1] * share, factor
+
+
+def _mark(label: FloatArray, weight: FloatArray, end: int) -> None:
+    """Label the steps behind the end of a word; around them nothing is asked for."""
+    since_end = np.arange(len(label)) - (end - WARM_FRAMES) / STRIDE
+    label[(since_end >= 0) & (since_end < LABEL_STEPS)] = 1.0
+    weight[(since_end >= -IGNORE_BEFORE_STEPS) & (since_end < 0)] = 0.0
+    after = LABEL_STEPS + IGNORE_AFTER_STEPS
+    weight[(since_end >= LABEL_STEPS) & (since_end < after)] = 0.0
+
+
+def _mask(rng: np.random.Generator, window: FloatArray) -> None:
+    """Blank some bands or frames, as in SpecAugment (Park et al., Interspeech 2019)."""
+    if rng.random() < 0.3:
+        band = _between(rng, 0, BANDS - 6)
+        window[:, band : band + _between(rng, 2, 7)] = 0.0
+    if rng.random() < 0.3:
+        frame = _between(rng, 0, WINDOW_FRAMES - 12)
+        window[frame : frame + _between(rng, 2, 11)] = 0.0

@@ -9,16 +9,17 @@ another speaker. What that is worth: docs/benchmarks/models.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
 from kwsd.errors import RuntimeUnavailable
-from kwsd.train.corpus import PEAK, SPEED_RANGE
+from kwsd.train.corpus import PEAK, SPEED_RANGE, trim
 from kwsd.train.kokoro import RATE_HZ, SYNTHESIS_RATE_HZ
-from kwsd.train.phrase import contains, edit_phonemes, pronunciations
+from kwsd.train.phrase import contains, edit_phonemes, phones, pronunciations
 
 FloatArray = NDArray[np.float32]
 Speak = Callable[[str, float, np.random.Generator], FloatArray]
@@ -39,6 +40,10 @@ COUPLED_SHARE = 0.6
 """How often pitch and formants move together, as from one person to another."""
 
 BREATHY_SHARE = 0.3
+SAYING_SPEED_RANGE = (0.7, 1.15)
+SHORTEST_PHONE_S = 0.055
+"""The voice swallows what it is made to say alone and fast."""
+
 LONGEST_BREATH = 1.5
 """Natural log of amplitude that breath is raised by at most."""
 
@@ -89,6 +94,12 @@ class FastVoice:
         return np.asarray(soxr.resample(audio, SYNTHESIS_RATE_HZ, RATE_HZ), dtype=np.float32)
 
 
+@lru_cache(maxsize=1)
+def fast_voice() -> FastVoice:
+    """The voice, loaded once a process."""
+    return FastVoice()
+
+
 def stretch_bins(spectrum: FloatArray, factor: float) -> FloatArray:
     """Move what is at a frequency to `factor` times that; float32 [bins, frames]."""
     places = np.clip(np.arange(len(spectrum)) / factor, 0, len(spectrum) - 2)
@@ -117,20 +128,20 @@ def random_words(vocabulary: list[str], rng: np.random.Generator) -> str:
 
 
 def bulk_speech(
-    seconds: float, phrase_phones: str, rng: np.random.Generator, speak: Speak | None = None
+    seconds: float, unwanted: Sequence[str], rng: np.random.Generator, speak: Speak | None = None
 ) -> Iterator[FloatArray]:
-    """Utterances that do not contain the phrase.
+    """Utterances that contain none of the phrases.
 
     Parameters
     ----------
     seconds : float
         Length of all of them together, at least.
-    phrase_phones : str
-        Pronunciation of the phrase, as `kwsd.train.phrase.phones` gives it.
+    unwanted : sequence of str
+        Pronunciations of the phrases, as `kwsd.train.phrase.phones` gives them.
     rng : Generator
         Determines words and speakers.
     speak : callable, optional
-        The voice; `FastVoice` unless given.
+        The voice; `fast_voice` unless given.
 
     Yields
     ------
@@ -139,17 +150,62 @@ def bulk_speech(
     """
     if seconds <= 0.0:
         return
-    speak = speak or FastVoice()
+    speak = speak or fast_voice()
     vocabulary = pronunciations()
     made_s = 0.0
     while made_s < seconds:
         phonemes = random_words(vocabulary, rng)
-        if contains(phonemes, phrase_phones):
+        if any(contains(phonemes, phrase) for phrase in unwanted):
             continue
-        audio = speak(phonemes, float(np.exp(rng.uniform(*np.log(SPEED_RANGE)))), rng)
-        peak = float(np.abs(audio).max(initial=0.0))
-        # A network that was never asked for such words fails now and then.
-        if not np.isfinite(peak) or peak < 1e-3:
+        audio = _spoken(speak, phonemes, rng)
+        if audio is not None:
+            made_s += len(audio) / RATE_HZ
+            yield audio
+
+
+def sayings(
+    phonemes: str, count: int, rng: np.random.Generator, speak: Speak | None = None
+) -> Iterator[FloatArray]:
+    """A phrase said by ever other speakers, so that this voice is not a sign of its absence.
+
+    Parameters
+    ----------
+    phonemes : str
+        The phrase, with stress.
+    count : int
+        How often.
+    rng : Generator
+        Determines the speakers.
+    speak : callable, optional
+        The voice; `fast_voice` unless given.
+
+    Yields
+    ------
+    ndarray, float32 [samples]
+        The phrase at 16 kHz, trimmed.
+    """
+    speak = speak or fast_voice()
+    made = 0
+    while made < count:
+        ending = ENDINGS[int(rng.integers(len(ENDINGS)))]
+        audio = _spoken(speak, phonemes + ending, rng, SAYING_SPEED_RANGE)
+        if audio is None:
             continue
-        made_s += len(audio) / RATE_HZ
-        yield audio * np.float32(PEAK / peak)
+        audio = trim(audio)
+        if len(audio) >= SHORTEST_PHONE_S * RATE_HZ * len(phones(phonemes)):
+            made += 1
+            yield audio
+
+
+def _spoken(
+    speak: Speak,
+    phonemes: str,
+    rng: np.random.Generator,
+    speeds: tuple[float, float] = SPEED_RANGE,
+) -> FloatArray | None:
+    """One utterance; None where the network fails, as it does now and then on strange words."""
+    audio = speak(phonemes, float(np.exp(rng.uniform(*np.log(speeds)))), rng)
+    peak = float(np.abs(audio).max(initial=0.0))
+    if not np.isfinite(peak) or peak < 1e-3:
+        return None
+    return audio * np.float32(PEAK / peak)

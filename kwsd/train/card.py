@@ -34,6 +34,9 @@ class CardFacts:
     synthetic: int = 0
     """Judged positives that are held-out synthetic voices; the others are recordings."""
 
+    beside: tuple[str, ...] = ()
+    """Phrases that were trained together with this one."""
+
 
 def _percent(point: Point) -> str:
     low, high = point.miss_interval
@@ -107,6 +110,13 @@ def _gap_text(facts: CardFacts) -> str:
     )
 
 
+def _beside_text(facts: CardFacts) -> list[str]:
+    if not facts.beside:
+        return []
+    others = ", ".join(facts.beside)
+    return [f"Trained together with {others}: all layers but the last are the same.", ""]
+
+
 def write_card(facts: CardFacts) -> str:
     """Markdown text of a card."""
     content, result, points = facts.content, facts.result, facts.points
@@ -155,6 +165,7 @@ def write_card(facts: CardFacts) -> str:
         facts.command,
         "```",
         "",
+        *_beside_text(facts),
         "## Data",
         "",
         "| set | licence | amount |",

@@ -1,4 +1,4 @@
-"""`kwsmodel train`: one seeded command from a phrase to a package."""
+"""`kwsmodel train`: one seeded command from phrases to packages."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from kwsd.errors import ConfigError, RuntimeUnavailable, UsageError
+from kwsd.evaluate.recording import find_recordings
 from kwsd.train.phrase import plain_name
 from kwsd.train.quantise import PRECISIONS
 from kwsd.train.recordings import Recording, indexed, plain_folder, same_word
 
-DEFAULT_STEPS = 3500
+DEFAULT_STEPS = 4000
 DEFAULT_SPLICES = 0.3
-DEFAULT_BULK_HOURS = 6.0
+DEFAULT_BULK_HOURS = 8.0
+DEFAULT_SAYINGS = 400
 DEFAULT_RENDERINGS = {"positive": 900, "near": 300, "other": 60}
 
 
@@ -24,14 +26,22 @@ def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "train",
-        help="train a wake word",
-        description="Train a wake word from synthetic speech and recordings, choose thresholds on "
-        "development recordings and write a complete model package. The same command with the same "
-        "data gives the same package. Interrupted, it goes on where it stopped.",
+        help="train wake words",
+        description="Train wake words from synthetic speech and recordings, choose thresholds on "
+        "development recordings and write a complete model package for each. Phrases that are "
+        "trained together are negatives for each other. The same command with the same data gives "
+        "the same packages. Interrupted, it goes on where it stopped.",
     )
-    parser.add_argument("phrase", help='what is said, such as "computer"')
-    parser.add_argument("--out", type=Path, help="package folder (default: models/NAME)")
-    parser.add_argument("--name", help="name of the model (default: from the phrase)")
+    parser.add_argument(
+        "phrases", nargs="+", metavar="PHRASE", help='what is said, such as "computer"'
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("models"),
+        help="folder that gets a package folder for each phrase (default: models)",
+    )
+    parser.add_argument("--name", help="name of the model of a single phrase (default: from it)")
     parser.add_argument(
         "--data",
         type=Path,
@@ -68,14 +78,13 @@ def add_parser(subparsers: Any) -> None:
         "--renderings",
         type=int,
         default=DEFAULT_RENDERINGS["positive"],
-        help="synthetic positives; near phrases and other speech in proportion",
+        help="synthetic positives of each phrase; near phrases and other speech in proportion",
     )
     parser.add_argument(
-        "--other-phrase",
-        action="append",
-        default=[],
-        metavar="PHRASE",
-        help="render this phrase as well and take everything of it as negatives; repeatable",
+        "--sayings",
+        type=int,
+        default=DEFAULT_SAYINGS,
+        help="of each phrase by the fast voice of the bulk speech (default: 400)",
     )
     parser.add_argument(
         "--no-synthesis", action="store_true", help="train on recordings alone, without voices"
@@ -93,7 +102,7 @@ def add_parser(subparsers: Any) -> None:
         type=float,
         default=DEFAULT_BULK_HOURS,
         metavar="HOURS",
-        help="synthetic speech of random words as negatives, 0 to 100 (default: 6)",
+        help="synthetic speech of random words as negatives, 0 to 100 (default: 8)",
     )
     parser.add_argument(
         "--precision",
@@ -102,16 +111,19 @@ def add_parser(subparsers: Any) -> None:
         help="int8, or mixed: last layer and probability in int16 (default: int8)",
     )
     parser.add_argument("--rooms", type=int, default=100, help="simulated rooms")
-    parser.add_argument("--workers", type=int, default=2, help="processes for speech and judging")
+    parser.add_argument(
+        "--responses", type=Path, help="folder of measured impulse responses, rooms as well"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.set_defaults(run=run)
 
 
 def _gather(args: argparse.Namespace, split: str) -> list[Recording]:
     """Recordings of one part; nothing of the other part can come in."""
     prefix = "" if split == "train" else "dev_"
-    found = [r for folder in args.data for r in indexed(folder, args.phrase, split)]
+    found = [r for folder in args.data for r in indexed(folder, args.phrases, split)]
     for folder in getattr(args, f"{prefix}positives"):
-        found += plain_folder(folder, "positive")
+        found += plain_folder(folder, "positive", args.phrases[0])
     for folder in getattr(args, f"{prefix}negatives"):
         found += plain_folder(folder, "speech")
     return found
@@ -121,68 +133,97 @@ def run(args: argparse.Namespace) -> int:
     """Run `kwsmodel train`; gives the exit code."""
     try:
         from kwsd.train.fit import FitConfig
-        from kwsd.train.recipe import Plan, train
+        from kwsd.train.plan import Plan, Target
+        from kwsd.train.pools import Amounts
+        from kwsd.train.recipe import train
     except ModuleNotFoundError as error:
         raise RuntimeUnavailable(
             f"training needs the package {error.name!r}: pip install 'kwsd[train]'"
         ) from None
-    for key in ("steps", "workers", "rooms"):
-        if getattr(args, key) < 1:
-            raise ConfigError(f"--{key} {getattr(args, key)}: a whole number from 1 is needed")
-    if args.renderings < 0:
-        raise ConfigError(f"--renderings {args.renderings}: 0 or more are allowed")
-    if not 0.0 <= args.splices <= 0.9:
-        raise ConfigError(f"--splices {args.splices:g}: 0 to 0.9 are allowed")
-    if not 0.0 <= args.bulk_hours <= 100.0:
-        raise ConfigError(f"--bulk-hours {args.bulk_hours:g}: 0 to 100 are allowed")
-    if any(same_word(other, args.phrase) for other in args.other_phrase):
-        raise UsageError(f"--other-phrase {args.phrase!r} is the phrase itself: name other ones")
+    _check(args)
     share = 0.0 if args.no_synthesis else args.renderings / DEFAULT_RENDERINGS["positive"]
-    name = args.name or plain_name(args.phrase)
+    names = [args.name or plain_name(args.phrases[0]), *map(plain_name, args.phrases[1:])]
     started = time.monotonic()
 
     def report(line: str) -> None:
         print(f"[{time.monotonic() - started:6.0f} s] {line}", file=sys.stderr, flush=True)
 
-    package = train(
+    packages = train(
         Plan(
-            phrase=args.phrase,
-            name=name,
+            targets=tuple(
+                Target(phrase, name, args.out / name)
+                for phrase, name in zip(args.phrases, names, strict=True)
+            ),
             work=args.work,
-            out=args.out or Path("models") / name,
             seed=args.seed,
-            renderings={kind: round(n * share) for kind, n in DEFAULT_RENDERINGS.items()},
+            amounts=Amounts(
+                renderings={kind: round(n * share) for kind, n in DEFAULT_RENDERINGS.items()},
+                sayings=0 if args.no_synthesis else args.sayings,
+                bulk_seconds=0.0 if args.no_synthesis else 3600.0 * args.bulk_hours,
+                rooms=args.rooms,
+            ),
             train=_gather(args, "train"),
             develop=_gather(args, "dev"),
-            fit=FitConfig(steps=args.steps, seed=args.seed, splice_share=args.splices),
+            fit=FitConfig(
+                steps=args.steps,
+                seed=args.seed,
+                splice_share=args.splices,
+                loaders=args.workers - 1,
+            ),
             workers=args.workers,
             command=_command(args),
             precision=args.precision,
-            rooms=args.rooms,
-            bulk_seconds=0.0 if args.no_synthesis else 3600.0 * args.bulk_hours,
-            other_phrases=tuple(args.other_phrase),
-            other_renderings=DEFAULT_RENDERINGS if args.other_phrase else {},
+            responses=tuple(find_recordings([args.responses])) if args.responses else (),
         ),
         report,
     )
-    for level, point in package.sensitivities.items():
-        print(
-            f"{level:7} threshold {point.threshold:.3f}  misses {100 * point.miss_rate:.1f} %  "
-            f"stated false accepts per hour {point.false_accepts_per_hour:g}"
-        )
+    for package in packages:
+        for level, point in package.sensitivities.items():
+            print(
+                f"{package.name} {level:7} threshold {point.threshold:.3f}  "
+                f"misses {100 * point.miss_rate:.1f} %  "
+                f"stated false accepts per hour {point.false_accepts_per_hour:g}"
+            )
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse what cannot be asked for."""
+    for key in ("steps", "workers", "rooms"):
+        if getattr(args, key) < 1:
+            raise ConfigError(f"--{key} {getattr(args, key)}: a whole number from 1 is needed")
+    for key in ("renderings", "sayings"):
+        if getattr(args, key) < 0:
+            raise ConfigError(f"--{key} {getattr(args, key)}: 0 or more are allowed")
+    if not 0.0 <= args.splices <= 0.9:
+        raise ConfigError(f"--splices {args.splices:g}: 0 to 0.9 are allowed")
+    if not 0.0 <= args.bulk_hours <= 100.0:
+        raise ConfigError(f"--bulk-hours {args.bulk_hours:g}: 0 to 100 are allowed")
+    for number, phrase in enumerate(args.phrases):
+        if any(same_word(phrase, other) for other in args.phrases[:number]):
+            raise UsageError(f"phrase {phrase!r} stands twice: name each phrase once")
+    if len(args.phrases) > 1:
+        for option in ("name", "positives", "dev_positives"):
+            if getattr(args, option):
+                raise UsageError(
+                    f"--{option.replace('_', '-')} goes with one phrase, not with "
+                    f"{len(args.phrases)}: train them apart, or put the recordings into an index "
+                    "(--data)"
+                )
 
 
 def _command(args: argparse.Namespace) -> str:
     """The command for the card, with folders reduced to their names."""
-    words = ["kwsmodel", "train", args.phrase, "--seed", str(args.seed), "--steps", str(args.steps)]
+    words = ["kwsmodel", "train", *args.phrases]
+    words += ["--seed", str(args.seed), "--steps", str(args.steps)]
     words += ["--renderings", "0" if args.no_synthesis else str(args.renderings)]
+    words += ["--sayings", "0" if args.no_synthesis else str(args.sayings)]
     words += ["--splices", f"{args.splices:g}"]
     words += ["--bulk-hours", "0" if args.no_synthesis else f"{args.bulk_hours:g}"]
     if args.precision != "int8":
         words += ["--precision", args.precision]
-    for other in args.other_phrase:
-        words += ["--other-phrase", other]
+    if args.responses:
+        words += ["--responses", args.responses.resolve().name]
     for option in ("data", "positives", "negatives", "dev_positives", "dev_negatives"):
         for folder in getattr(args, option):
             words += [f"--{option.replace('_', '-')}", folder.resolve().name]

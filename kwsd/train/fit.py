@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
 
 from kwsd.dsp.features import BANDS, pcen
-from kwsd.train.augment import Windows
+from kwsd.train.augment import Batch, Windows
 from kwsd.train.layers import STRIDE
 from kwsd.train.listen import LogPower
 from kwsd.train.network import Network, Shape
@@ -33,7 +34,9 @@ SMOOTHING_STEPS = 2
 CHOICE_POINTS = (0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares of the training after which the averaged weights are a candidate."""
 
-POSITIVE_WEIGHT = 4.0
+POSITIVE_BALANCE = 0.8
+"""Weight of all windows with a phrase against that of all others."""
+
 CHECKPOINT_STEPS = 250
 
 
@@ -44,16 +47,16 @@ class FitConfig:
     steps: int = 3000
     """Batches."""
 
-    positives: int = 16
-    """Windows with the word in a batch."""
+    positives: int = 12
+    """Windows with each phrase in a batch."""
 
-    negatives: int = 80
-    """Windows without it."""
+    negatives: int = 100
+    """Windows with none."""
 
     peak_rate: float = 4e-3
     """Top of the one-cycle learning rate."""
 
-    average_decay: float = 0.995
+    average_decay: float = 0.998
     """Of the running mean of the weights, which is what is exported."""
 
     seed: int = 0
@@ -62,36 +65,70 @@ class FitConfig:
     splice_share: float = 0.0
     """Share of the negatives that are speech cut up and joined anew."""
 
+    loaders: int = 0
+    """Processes that draw windows beside the training; they change nothing in the result."""
+
+
+class _Batches(Dataset[Batch]):
+    """The batch of a step depends on the seed and the step alone."""
+
+    def __init__(self, windows: Windows, config: FitConfig) -> None:
+        self._windows, self._config = windows, config
+
+    def __getitem__(self, step: int) -> Batch:
+        rng = np.random.default_rng([self._config.seed, 2, step])
+        return self._windows.batch(rng, self._config.positives, self._config.negatives)
+
+
+def _batches(windows: Windows, config: FitConfig, first: int, last: int) -> Iterator[Any]:
+    """Batches of some steps as tensors, drawn ahead in other processes if there are any."""
+    ahead: dict[str, Any] = {}
+    if config.loaders:
+        ahead = {"prefetch_factor": 4, "multiprocessing_context": "fork"}
+    return iter(
+        DataLoader(
+            _Batches(windows, config),
+            batch_size=None,
+            sampler=range(first, last),
+            num_workers=config.loaders,
+            **ahead,
+        )
+    )
+
 
 def score_stream(
     network: Network, frames: LogPower, chunk: int = 3000, context: int = 400
 ) -> FloatArray:
-    """Probability of every step of a long stream.
+    """Probability of every phrase at every step of a long stream, float32 [steps, phrases].
 
     The stream is cut into chunks that overlap by `context` frames: enough for the network's memory
     and for the level follower to settle.
     """
     starts = list(range(0, len(frames), chunk))
-    power = np.full((len(starts), context + chunk, BANDS), -18.0, np.float32)
-    for row, start in enumerate(starts):
-        piece = frames[max(0, start - context) : start + chunk]
-        lead = context - min(start, context)
-        power[row, :lead] = piece[0]
-        power[row, lead : lead + len(piece)] = piece
     scores = []
     with torch.no_grad():
-        for first in range(0, len(power), 16):
-            features = pcen(np.exp(power[first : first + 16])).transpose(0, 2, 1)
+        for first in range(0, len(starts), 16):
+            some = starts[first : first + 16]
+            power = np.full((len(some), context + chunk, BANDS), -18.0, np.float32)
+            for row, start in enumerate(some):
+                piece = frames[max(0, start - context) : start + chunk]
+                lead = context - min(start, context)
+                power[row, :lead] = piece[0]
+                power[row, lead : lead + len(piece)] = piece
+            features = pcen(np.exp(power)).transpose(0, 2, 1)
             logits = network(torch.from_numpy(np.ascontiguousarray(features)))
             scores.append(torch.sigmoid(logits).numpy()[:, context // STRIDE :])
-    return np.concatenate(scores).ravel()[: len(frames) // STRIDE]
+    steps = np.concatenate(scores)
+    return steps.reshape(-1, steps.shape[-1])[: len(frames) // STRIDE]
 
 
 def smooth(scores: FloatArray) -> FloatArray:
-    """Moving average of the decision stage."""
-    padded = np.pad(scores, (SMOOTHING_STEPS - 1, 0))
-    kernel = np.full(SMOOTHING_STEPS, 1.0 / SMOOTHING_STEPS, np.float32)
-    return np.convolve(padded, kernel, "valid").astype(np.float32)
+    """Moving average of the decision stage over the first axis."""
+    lead = np.zeros((SMOOTHING_STEPS - 1, *scores.shape[1:]), np.float32)
+    padded = np.concatenate([lead, scores])
+    steps = len(scores)
+    total = sum(padded[i : i + steps] for i in range(SMOOTHING_STEPS))
+    return np.asarray(total / np.float32(SMOOTHING_STEPS), np.float32)
 
 
 def peaks(scores: FloatArray, apart_steps: int = MINED_APART_STEPS) -> list[tuple[float, int]]:
@@ -106,13 +143,14 @@ def peaks(scores: FloatArray, apart_steps: int = MINED_APART_STEPS) -> list[tupl
 
 
 def _mine(network: Network, pools: Pools) -> list[tuple[str, int]]:
-    """Where in the negatives the network hears the word."""
+    """Where in the negatives the network hears a phrase."""
     network.eval()
     hard = []
     for kind, stream in pools.negatives.items():
         if len(stream) > 1000:
-            found = peaks(smooth(score_stream(network, stream)))[:MINED_PER_KIND]
-            hard += [(kind, step * STRIDE) for _, step in found]
+            for scores in smooth(score_stream(network, stream)).T:
+                found = peaks(scores)[:MINED_PER_KIND]
+                hard += [(kind, step * STRIDE) for _, step in found]
     return hard
 
 
@@ -127,16 +165,11 @@ def _average_into(mean: Network, network: Network, decay: float) -> None:
                 value.copy_(current[name])
 
 
-def _loss(network: Network, windows: Windows, config: FitConfig) -> torch.Tensor:
-    batch = windows.batch(config.positives, config.negatives)
-    logits = network(torch.from_numpy(batch.features))
+def _loss(network: Network, batch: Batch, positive_weight: float) -> torch.Tensor:
+    features, label, weight = (torch.as_tensor(part) for part in batch)
     losses = functional.binary_cross_entropy_with_logits(
-        logits,
-        torch.from_numpy(batch.label),
-        reduction="none",
-        pos_weight=torch.tensor(POSITIVE_WEIGHT),
+        network(features), label, reduction="none", pos_weight=torch.tensor(positive_weight)
     )
-    weight = torch.from_numpy(batch.weight)
     return (losses * weight).sum() / weight.sum()
 
 
@@ -147,6 +180,7 @@ def fit(
     report: Callable[[str], None],
     shape: Shape | None = None,
     cost: Callable[[Network], float] | None = None,
+    phrases: int = 1,
 ) -> Network:
     """Train a network; goes on from `checkpoint` if that belongs to the same configuration.
 
@@ -164,6 +198,8 @@ def fit(
         Size of the network.
     cost : callable, optional
         What is to be small on development recordings; asked at `CHOICE_POINTS` of the training.
+    phrases : int
+        How many the pools hold.
 
     Returns
     -------
@@ -174,17 +210,18 @@ def fit(
     torch.set_num_threads(1)
     torch.manual_seed(config.seed)
     shape = shape or Shape()
-    network = Network(shape)
+    network = Network(shape, phrases)
     mean = copy.deepcopy(network)
     optimizer = torch.optim.AdamW(network.parameters(), config.peak_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.peak_rate, total_steps=config.steps, pct_start=0.1
     )
-    rng = np.random.default_rng([config.seed, 2])
-    windows = Windows(pools, rng, config.splice_share)
+    windows = Windows(pools, phrases, config.splice_share)
+    others = config.negatives + (phrases - 1) * config.positives
+    positive_weight = POSITIVE_BALANCE * others / config.positives
     first, lowest = 0, float("inf")
     chosen = copy.deepcopy(mean)
-    identity = repr((config, shape))
+    identity = repr((replace(config, loaders=0), shape, phrases))
     if checkpoint.is_file():
         stored = torch.load(checkpoint, weights_only=True)
         if stored["identity"] == identity:
@@ -195,17 +232,21 @@ def fit(
             optimizer.load_state_dict(stored["optimizer"])
             schedule.load_state_dict(stored["schedule"])
             windows.hard = [(str(kind), int(frame)) for kind, frame in stored["hard"]]
-            rng.bit_generator.state = stored["rng"]
             first = int(stored["step"])
             report(f"going on from step {first}")
-    mining = {int(config.steps * share) for share in MINING_POINTS}
+    mining = sorted({int(config.steps * share) for share in MINING_POINTS})
     choices = {int(config.steps * share) for share in CHOICE_POINTS}
+    batches: Iterator[Any] = iter(())
     for step in range(first, config.steps):
         if step in mining:
             windows.hard = _mine(network, pools)
             report(f"step {step}: {len(windows.hard)} hard places")
+        if step == first or step in mining:
+            # Drawn ahead up to where the hard places change.
+            last = next((point for point in mining if point > step), config.steps)
+            batches = _batches(windows, config, step, last)
         network.train()
-        loss = _loss(network, windows, config)
+        loss = _loss(network, next(batches), positive_weight)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -233,20 +274,18 @@ def fit(
                     "optimizer": optimizer.state_dict(),
                     "schedule": schedule.state_dict(),
                     "hard": windows.hard,
-                    "rng": rng.bit_generator.state,
                 },
             )
     return (mean if cost is None else chosen).eval()
 
 
 def development_cost(network: Network, rehearsal: Rehearsal) -> float:
-    """Mean miss rate at the false-accept rates that count, on development recordings."""
-    return mean_miss_rate(
-        rehearsal.curve(
-            lambda frames: smooth(score_stream(network, frames)),
-            lambda scores: [height for height, _ in peaks(scores)],
-        )
+    """Mean miss rate over phrases and false-accept rates that count, on development recordings."""
+    curves = rehearsal.curves(
+        lambda frames: smooth(score_stream(network, frames)),
+        lambda scores: [height for height, _ in peaks(scores)],
     )
+    return float(np.mean([mean_miss_rate(curve) for curve in curves]))
 
 
 def _store(checkpoint: Path, state: dict[str, Any]) -> None:

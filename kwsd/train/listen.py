@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kwsd.block import SAMPLE_RATE_HZ, Block
 from kwsd.dsp.backend import open_front_end
-from kwsd.dsp.features import FRAME_SAMPLES, HOP_SAMPLES, mel_power
+from kwsd.dsp.features import FRAME_SAMPLES, mel_power
 from kwsd.dsp.frontend import FrontEndConfig
 from kwsd.errors import AudioError
 
@@ -20,11 +20,6 @@ LogPower = NDArray[np.float16]
 
 SILENT_DBFS = -65.0
 """A recording whose loudest 30 ms is below this holds nothing."""
-
-SPEECH_SHARE = 0.35
-"""Where, between the noise floor and the loudest frame in dB, speech is taken to begin."""
-
-LONGEST_PAUSE_FRAMES = 25
 
 
 def read_audio(path: Path) -> FloatArray:
@@ -68,26 +63,3 @@ def log_power(pcm: FloatArray) -> LogPower:
 def hear(mic: FloatArray, reference: FloatArray | None = None) -> LogPower:
     """Detector branch and mel power in one."""
     return log_power(detector_branch(mic, reference))
-
-
-def speech_span(pcm: FloatArray) -> tuple[int, int]:
-    """First and last sample of the loudest utterance in a recording, by energy.
-
-    The threshold lies between the noise floor (10th percentile of 10 ms levels) and the loudest
-    level; pauses up to 250 ms belong to the utterance.
-    """
-    hops = pcm[: len(pcm) // HOP_SAMPLES * HOP_SAMPLES].reshape(-1, HOP_SAMPLES)
-    level_db = 10 * np.log10((hops**2).mean(axis=1) + 1e-9)
-    level_db = np.convolve(np.pad(level_db, 1, mode="edge"), np.ones(3) / 3, "valid")
-    floor_db, peak_db = np.percentile(level_db, 10), level_db.max()
-    threshold_db = max(floor_db + SPEECH_SHARE * (peak_db - floor_db), peak_db - 30.0)
-    loud = level_db > threshold_db
-    first = last = int(np.argmax(level_db))
-    for step, edge in ((1, len(loud)), (-1, -1)):
-        place, pause = int(np.argmax(level_db)), 0
-        while place != edge and pause <= LONGEST_PAUSE_FRAMES:
-            pause = 0 if loud[place] else pause + 1
-            if loud[place]:
-                first, last = min(first, place), max(last, place)
-            place += step
-    return first * HOP_SAMPLES, (last + 1) * HOP_SAMPLES

@@ -1,4 +1,8 @@
-"""The network in torch, for training only; `to_float_net` hands it to the exporter."""
+"""The network in torch, for training only; `to_float_net` hands it to the exporter.
+
+Phrases that are trained together share everything but the last layer; each becomes a package of
+its own.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ FloatArray = NDArray[np.float32]
 class Shape:
     """Size of the network."""
 
-    channels: int = 64
+    channels: int = 80
     """Width of every block."""
 
     stem_frames: int = 5
@@ -54,9 +58,9 @@ class SeparableBlock(nn.Module):
 
 
 class Network(nn.Module):
-    """Features to one logit a step."""
+    """Features to one logit a step and phrase."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, phrases: int = 1) -> None:
         super().__init__()
         self.past = shape.stem_frames - STRIDE
         self.stem = nn.Conv1d(BANDS, shape.channels, shape.stem_frames, stride=STRIDE, bias=False)
@@ -65,14 +69,14 @@ class Network(nn.Module):
             SeparableBlock(shape.channels, kernel, dilation)
             for kernel, dilation in zip(shape.kernels, shape.dilations, strict=True)
         )
-        self.head = nn.Linear(shape.channels, 1)
+        self.head = nn.Linear(shape.channels, phrases)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """[batch, BANDS, frames] to logits [batch, frames // STRIDE]."""
+        """[batch, BANDS, frames] to logits [batch, frames // STRIDE, phrases]."""
         x = functional.relu(self.stem_norm(self.stem(functional.pad(features, (self.past, 0)))))
         for block in self.blocks:
             x = block(x)
-        logits: torch.Tensor = self.head(x.transpose(1, 2)).squeeze(-1)
+        logits: torch.Tensor = self.head(x.transpose(1, 2))
         return logits
 
 
@@ -84,8 +88,8 @@ def _folded(conv: Any, norm: Any) -> tuple[FloatArray, FloatArray]:
     return weight.detach().cpu().numpy().copy(), bias.detach().cpu().numpy().copy()
 
 
-def to_float_net(network: Network) -> FloatNet:
-    """Fold the normalisations; the result computes what the network does in evaluation mode."""
+def to_float_net(network: Network, phrase: int = 0) -> FloatNet:
+    """One phrase's network with the normalisations folded in, as it computes in evaluation mode."""
     stem, stem_bias = _folded(network.stem, network.stem_norm)
     blocks = []
     for module in network.blocks:
@@ -96,6 +100,7 @@ def to_float_net(network: Network) -> FloatNet:
         blocks.append(
             Block(depthwise[:, 0], depthwise_bias, dilation, pointwise[:, :, 0], pointwise_bias)
         )
-    head = network.head.weight.detach().cpu().numpy().copy()
-    head_bias = network.head.bias.detach().cpu().numpy().copy()
+    only = slice(phrase, phrase + 1)
+    head = network.head.weight[only].detach().cpu().numpy().copy()
+    head_bias = network.head.bias[only].detach().cpu().numpy().copy()
     return FloatNet(stem, stem_bias, tuple(blocks), head, head_bias)

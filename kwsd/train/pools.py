@@ -10,40 +10,33 @@ import hashlib
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.dsp.features import BANDS, HOP_SAMPLES
 from kwsd.errors import AudioError
-from kwsd.train.bulk_speech import bulk_speech
 from kwsd.train.corpus import load_manifest
-from kwsd.train.listen import LogPower, hear, log_power, read_audio, speech_span
+from kwsd.train.listen import LogPower, log_power, read_audio
 from kwsd.train.phrase import contains
 from kwsd.train.recordings import Recording
-from kwsd.train.residue import echo_residue
-from kwsd.train.rooms import Room, simulate_rooms
+from kwsd.train.rooms import Room, measured_rooms, simulate_rooms
+from kwsd.train.stationary import stationary_noises
+from kwsd.train.studio import PIECE_LENGTHS_S, SAYINGS_A_PIECE, Piece, Studio, work_through
 
 FloatArray = NDArray[np.float32]
 
 MIN_POSITIVES = 20
-"""Fewer sayings of the phrase teach nothing."""
+"""Fewer sayings of a phrase teach nothing."""
 
 ROOMS = 100
-POSITIVE_COPIES = 8
-REAL_COPIES = 4
-NEAR_COPIES = 3
-WET_SHARE = 0.6
-RESAMPLE_RANGE = (0.87, 1.15)
-"""Resampling moves pitch, formants and tempo together."""
-
-NEGATIVE_KINDS = ("speech", "synthetic", "bulk", "noise", "residue")
+NEGATIVE_KINDS = ("speech", "synthetic", "bulk", "noise", "residue", "tone")
 RESIDUE_SECONDS = 1800.0
 RESIDUE_REPEATS = 3
 PLAYED_SAMPLES = {"noise": 2 * SAMPLE_RATE_HZ, "speech": 6 * SAMPLE_RATE_HZ}
@@ -52,7 +45,7 @@ PLAYED_SAMPLES = {"noise": 2 * SAMPLE_RATE_HZ, "speech": 6 * SAMPLE_RATE_HZ}
 
 @dataclass(frozen=True)
 class Word:
-    """One saying of the phrase."""
+    """One saying of a phrase."""
 
     frames: LogPower
     """float16 [frames, bands], log mel power."""
@@ -63,160 +56,120 @@ class Word:
     real: bool
     """A recording, not synthesised."""
 
+    phrase: int = 0
+    """Which of the phrases."""
+
 
 @dataclass(frozen=True)
 class Pools:
     """What windows are drawn from."""
 
     words: list[Word]
-    """Positives."""
+    """Positives of all phrases."""
 
     negatives: dict[str, LogPower]
-    """Long streams float16 [frames, bands] by kind."""
+    """Long streams float16 [frames, bands] by kind; none says any phrase."""
 
 
-def _reverberant(pcm: FloatArray, room: Room) -> FloatArray:
-    size = 1 << int(np.ceil(np.log2(len(pcm) + len(room.talker))))
-    spectrum = np.fft.rfft(pcm, size) * np.fft.rfft(room.talker, size)
-    return np.fft.irfft(spectrum)[: len(pcm)].astype(np.float32)
+@dataclass(frozen=True)
+class Spoken:
+    """A phrase and its synthetic speech."""
+
+    phrase: str
+    """As it was given."""
+
+    corpus: Path | None = None
+    """Renderings; its development voices are left out."""
+
+    phonemes: str = ""
+    """Pronunciation with stress."""
+
+    phones: str = ""
+    """Pronunciation: a rendering that contains it is no negative."""
 
 
-def vary(
-    pcm: FloatArray, end: int, rooms: Sequence[Room], wet: float, rng: np.random.Generator
-) -> tuple[FloatArray, int]:
-    """Another speaker-like copy in a room; gives the audio and where the word ends in it."""
-    factor = float(np.exp(rng.uniform(*np.log(RESAMPLE_RANGE))))
-    rate_hz = SAMPLE_RATE_HZ * factor
-    copy = np.asarray(soxr.resample(pcm, rate_hz, SAMPLE_RATE_HZ, quality="MQ"), dtype=np.float32)
-    copy = np.pad(copy, (0, SAMPLE_RATE_HZ // 3))
-    if rooms and rng.random() < wet:
-        copy = _reverberant(copy, rooms[int(rng.integers(len(rooms)))])
-    return copy, int(end / factor)
+@dataclass(frozen=True)
+class Amounts:
+    """How much of everything."""
 
+    renderings: dict[str, int]
+    """Items of each kind of each corpus."""
 
-def _words(
-    clips: Iterable[tuple[FloatArray, int, bool]], rooms: Sequence[Room], rng: np.random.Generator
-) -> list[Word]:
-    words = []
-    for pcm, end, real in clips:
-        for copy in range(REAL_COPIES if real else POSITIVE_COPIES):
-            heard, at = vary(pcm, end, rooms, 0.0 if copy == 0 else WET_SHARE, rng)
-            words.append(Word(hear(heard), at // HOP_SAMPLES, real))
-    return words
+    sayings: int = 0
+    """By the fast voice, of each phrase."""
 
+    bulk_seconds: float = 0.0
+    """Length of the bulk speech."""
 
-def _skipping(recordings: Sequence[Recording]) -> Iterable[tuple[Recording, FloatArray]]:
-    """Readable recordings; the others are listed on standard error."""
-    for item in recordings:
-        try:
-            yield item, read_audio(item.path)
-        except AudioError as error:
-            print(f"skipped: {error}", file=sys.stderr)
+    rooms: int = ROOMS
+    """Simulated rooms."""
 
-
-def _real_word(pcm: FloatArray) -> tuple[FloatArray, int]:
-    """The utterance of a recording with half a second before it, and where it ends."""
-    first, last = speech_span(pcm)
-    start = max(0, first - SAMPLE_RATE_HZ // 2)
-    return pcm[start : last + SAMPLE_RATE_HZ // 3], last - start
+    residue_seconds: float = RESIDUE_SECONDS
+    """Length of the echo residue."""
 
 
 def prepare(
-    corpus: Path | None,
-    counts: dict[str, int],
+    spoken: Sequence[Spoken],
     recordings: Sequence[Recording],
+    amounts: Amounts,
     seed: int,
     report: Callable[[str], None],
-    rooms_wanted: int = ROOMS,
-    residue_seconds: float = RESIDUE_SECONDS,
-    phrase_phones: str = "",
-    other_corpora: Sequence[Path] = (),
-    other_counts: dict[str, int] | None = None,
-    bulk_seconds: float = 0.0,
+    responses: Sequence[Path] = (),
+    workers: int = 1,
 ) -> Pools:
     """Make the pools.
 
     Parameters
     ----------
-    corpus : Path or None
-        Synthetic corpus; its development voices are left out.
-    counts : dict
-        How many items of each kind to take from it.
+    spoken : sequence of Spoken
+        The phrases; their order gives `Word.phrase`.
     recordings : sequence of Recording
         Real recordings of the training part.
+    amounts : Amounts
+        How much of everything.
     seed : int
-        Draws of rooms and copies.
+        Of all draws.
     report : callable
         Gets one line per finished part.
-    rooms_wanted : int
-        Simulated rooms.
-    residue_seconds : float
-        Length of the echo-residue pool.
-    phrase_phones : str
-        Pronunciation of the phrase: a rendering that contains it is no negative.
-    other_corpora : sequence of Path
-        Corpora of other phrases: all of their renderings are negatives.
-    other_counts : dict, optional
-        How many items of each kind to take from each of them.
-    bulk_seconds : float
-        Length of the bulk speech.
+    responses : sequence of Path
+        Measured impulse responses of rooms.
+    workers : int
+        Processes; they change nothing in the result.
 
     Raises
     ------
     AudioError
-        Fewer than `MIN_POSITIVES` sayings of the phrase can be read.
+        Fewer than `MIN_POSITIVES` sayings of a phrase can be read.
     """
     rng = np.random.default_rng([seed, 1])
-    rooms = simulate_rooms(rooms_wanted, rng)
-    report(f"rooms: {len(rooms)}")
-    clips: list[tuple[FloatArray, int, bool]] = []
+    rooms: list[Room] = simulate_rooms(amounts.rooms, rng)
+    if responses:
+        rooms += measured_rooms(responses, [room.loudspeaker for room in rooms], rng)
+    music = _played_sounds(recordings)
+    unwanted = tuple(item.phones for item in spoken if item.phones)
+    studio = Studio(seed, tuple(rooms), music, unwanted)
+    report(f"rooms: {len(rooms)}, sounds to play: {len(music)}")
+    pieces = _pieces(spoken, recordings, amounts, bool(music), unwanted)
+    numbered = [replace(piece, number=number) for number, piece in enumerate(pieces)]
+    words: list[Word] = []
+    clips: Counter[int] = Counter()
     streams: dict[str, list[LogPower]] = {kind: [] for kind in NEGATIVE_KINDS}
-    for item in load_manifest(corpus, counts) if corpus else []:
-        if item.split != "train":
-            continue
-        assert corpus is not None
-        pcm = read_audio(corpus / item.path)
-        if item.kind == "positive":
-            clips.append((pcm, len(pcm), False))
-            continue
-        if contains(item.phonemes, phrase_phones):
-            continue
-        for copy in range(NEAR_COPIES):
-            wet = 0.0 if copy == 0 else WET_SHARE
-            streams["synthetic"].append(hear(vary(pcm, 0, rooms, wet, rng)[0]))
-    for folder in other_corpora:
-        for item in load_manifest(folder, other_counts or counts):
-            if item.split == "train" and not contains(item.phonemes, phrase_phones):
-                pcm = read_audio(folder / item.path)
-                streams["synthetic"].append(hear(vary(pcm, 0, rooms, WET_SHARE, rng)[0]))
-    report(f"synthetic: {len(clips)} positives, {len(streams['synthetic'])} other")
-    positives = [item for item in recordings if item.role == "positive"]
-    clips += [(*_real_word(pcm), True) for _, pcm in _skipping(positives)]
-    if len(clips) < MIN_POSITIVES:
-        raise AudioError(
-            f"{len(clips)} usable recordings of the phrase ({len(positives)} files): at least "
-            f"{MIN_POSITIVES} are needed; what was skipped is listed above"
-        )
-    words = _words(clips, rooms, rng)
-    report(f"positives: {len(clips)} clips, {len(words)} with copies")
-    music: list[FloatArray] = []
-    for recording, pcm in _skipping([r for r in recordings if r.role != "positive"]):
-        streams[recording.role].append(hear(pcm))
-        if recording.role == "speech":
-            streams["speech"].append(hear(vary(pcm, 0, rooms, 0.8, rng)[0]))
-        if len(pcm) > PLAYED_SAMPLES[recording.role]:
-            music.append(pcm)
+    for piece, heard in work_through(numbered, studio, workers):
+        if heard.skipped:
+            print(f"skipped: {heard.skipped}", file=sys.stderr)
+        if heard.words:
+            clips[piece.phrase] += SAYINGS_A_PIECE if piece.kind == "sayings" else 1
+        real = piece.kind == "recorded word"
+        words += [Word(frames, end, real, piece.phrase) for frames, end in heard.words]
+        if heard.streams:
+            streams[piece.kind] += heard.streams
+        streams["tone"] += heard.tones
+        if piece.number % 1000 == 999:
+            report(f"heard {piece.number + 1} of {len(numbered)}")
+    _check_enough(spoken, recordings, clips)
+    report(f"positives: {sum(clips.values())} clips, {len(words)} with copies")
     streams["noise"] += [log_power(pcm) for pcm in stationary_noises(rng)]
-    report("recordings: " + _hours(streams))
-    if music:
-        # More would only repeat the same sounds.
-        longest_s = RESIDUE_REPEATS * sum(map(len, music)) / SAMPLE_RATE_HZ
-        length_s = min(residue_seconds, longest_s)
-        streams["residue"] = list(echo_residue(music, rooms, length_s, rng))
-    bulk_rng = np.random.default_rng([seed, 4])
-    for utterance in bulk_speech(bulk_seconds, phrase_phones, bulk_rng):
-        streams["bulk"].append(hear(vary(utterance, 0, rooms, WET_SHARE, bulk_rng)[0]))
-    report("with residue and bulk speech: " + _hours(streams))
+    report("others: " + _hours(streams))
     negatives = {}
     for kind, parts in streams.items():
         order = rng.permutation(len(parts))
@@ -225,39 +178,69 @@ def prepare(
     return Pools(words, negatives)
 
 
+def _pieces(
+    spoken: Sequence[Spoken],
+    recordings: Sequence[Recording],
+    amounts: Amounts,
+    music: bool,
+    unwanted: Sequence[str],
+) -> list[Piece]:
+    pieces: list[Piece] = []
+    for number, item in enumerate(spoken):
+        for row in load_manifest(item.corpus, amounts.renderings) if item.corpus else []:
+            assert item.corpus is not None
+            if row.split != "train":
+                continue
+            if row.kind == "positive":
+                pieces.append(Piece("rendered word", 0, item.corpus / row.path, phrase=number))
+            elif not any(contains(row.phonemes, phones) for phones in unwanted):
+                pieces.append(Piece("synthetic", 0, item.corpus / row.path))
+        for _ in range(-(-amounts.sayings // SAYINGS_A_PIECE) if item.phonemes else 0):
+            pieces.append(Piece("sayings", 0, phonemes=item.phonemes, phrase=number))
+    phrases = [item.phrase for item in spoken]
+    for recording in recordings:
+        if recording.role == "positive":
+            number = phrases.index(recording.phrase)
+            pieces.append(Piece("recorded word", 0, recording.path, phrase=number))
+        else:
+            pieces.append(Piece(recording.role, 0, recording.path))
+    lengths_s = {"bulk": amounts.bulk_seconds, "residue": amounts.residue_seconds if music else 0.0}
+    for kind, length_s in lengths_s.items():
+        pieces += [Piece(kind, 0)] * int(np.ceil(length_s / PIECE_LENGTHS_S[kind]))
+    return pieces
+
+
+def _played_sounds(recordings: Sequence[Recording]) -> tuple[FloatArray, ...]:
+    """Long recordings, for the loudspeaker to play."""
+    sounds = []
+    for recording in recordings:
+        if recording.role in PLAYED_SAMPLES:
+            try:
+                pcm = read_audio(recording.path)
+            except AudioError:
+                continue  # listed when it is heard
+            if len(pcm) > PLAYED_SAMPLES[recording.role]:
+                sounds.append(pcm)
+    return tuple(sounds)
+
+
+def _check_enough(
+    spoken: Sequence[Spoken], recordings: Sequence[Recording], clips: Counter[int]
+) -> None:
+    for number, item in enumerate(spoken):
+        if clips[number] < MIN_POSITIVES:
+            files = sum(r.role == "positive" and r.phrase == item.phrase for r in recordings)
+            raise AudioError(
+                f"{clips[number]} usable recordings of {item.phrase!r} ({files} files): at least "
+                f"{MIN_POSITIVES} are needed; what was skipped is listed above"
+            )
+
+
 def _hours(streams: dict[str, list[LogPower]]) -> str:
     return ", ".join(
         f"{kind} {sum(map(len, parts)) * HOP_SAMPLES / SAMPLE_RATE_HZ / 3600:.2f} h"
         for kind, parts in streams.items()
     )
-
-
-def stationary_noises(
-    rng: np.random.Generator, count: int = 90, seconds: float = 10.0
-) -> list[FloatArray]:
-    """White to brown noise, some of it band-limited, some with the hum and whirr of a fan."""
-    samples = int(seconds * SAMPLE_RATE_HZ)
-    frequency_hz = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE_HZ)
-    time_s = np.arange(samples) / SAMPLE_RATE_HZ
-    noises = []
-    for _ in range(count):
-        slope = rng.uniform(0.0, 1.2)
-        shape = np.maximum(frequency_hz, 20.0) ** -slope
-        if rng.random() < 0.4:
-            low, high = np.sort(rng.uniform(50, 7500, 2))
-            shape = np.where(
-                (frequency_hz > low) & (frequency_hz < high + 300), shape, shape * 0.03
-            )
-        noise = np.fft.irfft(np.fft.rfft(rng.standard_normal(samples)) * shape, samples)
-        noise /= noise.std()
-        if rng.random() < 0.5:
-            base_hz = rng.uniform(45, 260)
-            for harmonic in range(1, 8):
-                gain = rng.uniform(0, 1.0) / harmonic
-                phase = 2 * np.pi * harmonic * base_hz * time_s
-                noise += gain * np.sin(phase + 0.3 * np.sin(2 * np.pi * 0.7 * time_s))
-        noises.append((0.05 * noise / noise.std()).astype(np.float32))
-    return noises
 
 
 def recipe_key(parts: Iterable[object]) -> str:
@@ -274,6 +257,7 @@ def save(pools: Pools, path: Path) -> None:
         "starts": starts,
         "ends": np.array([word.end for word in pools.words]),
         "real": np.array([word.real for word in pools.words]),
+        "phrases": np.array([word.phrase for word in pools.words]),
     }
     arrays |= {f"negative_{kind}": stream for kind, stream in pools.negatives.items()}
     np.savez(partial, **arrays)
@@ -285,9 +269,14 @@ def load(path: Path) -> Pools:
     with np.load(path, allow_pickle=False) as stored:
         frames, starts = stored["words"], stored["starts"]
         words = [
-            Word(frames[a:b], int(end), bool(real))
-            for a, b, end, real in zip(
-                starts[:-1], starts[1:], stored["ends"], stored["real"], strict=True
+            Word(frames[a:b], int(end), bool(real), int(phrase))
+            for a, b, end, real, phrase in zip(
+                starts[:-1],
+                starts[1:],
+                stored["ends"],
+                stored["real"],
+                stored["phrases"],
+                strict=True,
             )
         ]
         return Pools(words, {kind: stored[f"negative_{kind}"] for kind in NEGATIVE_KINDS})

@@ -40,6 +40,9 @@ class Recording:
     speaker: str = ""
     """Who speaks, where the index knows."""
 
+    phrase: str = ""
+    """What a positive says, as the phrase was given."""
+
 
 def same_word(label: str, phrase: str) -> bool:
     """Whether an index label names the phrase: case, spaces and underscores do not count."""
@@ -50,15 +53,15 @@ def same_word(label: str, phrase: str) -> bool:
     return plain(label) == plain(phrase)
 
 
-def indexed(folder: Path, phrase: str, split: str) -> list[Recording]:
+def indexed(folder: Path, phrases: Sequence[str], split: str) -> list[Recording]:
     """Recordings of one split of a data folder.
 
     Parameters
     ----------
     folder : Path
         Holds ``index.csv`` with the columns path, set, label, speaker, split, licence, seconds.
-    phrase : str
-        Rows with this label are positives; every other row is a negative.
+    phrases : sequence of str
+        Rows with one of these labels are positives; every other row is a negative.
     split : str
         ``train`` or ``dev``; nothing of the other part is returned.
 
@@ -81,7 +84,8 @@ def indexed(folder: Path, phrase: str, split: str) -> list[Recording]:
                 continue
             if any(mark in row["licence"] for mark in SHARE_ALIKE):
                 continue
-            if same_word(row["label"], phrase):
+            said = next((p for p in phrases if same_word(row["label"], p)), "")
+            if said:
                 role = "positive"
             else:
                 role = "speech" if top in ("speech", "wake") else "noise"
@@ -94,13 +98,14 @@ def indexed(folder: Path, phrase: str, split: str) -> list[Recording]:
                     row["licence"],
                     float(row["seconds"]),
                     row.get("speaker") or "",
+                    said,
                 )
             )
     return found
 
 
-def plain_folder(folder: Path, role: str) -> list[Recording]:
-    """Every audio file below a folder, in a fixed order.
+def plain_folder(folder: Path, role: str, phrase: str = "") -> list[Recording]:
+    """Every audio file below a folder, in a fixed order; `phrase` is what positives say.
 
     Raises
     ------
@@ -114,7 +119,7 @@ def plain_folder(folder: Path, role: str) -> list[Recording]:
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
     if not files:
         raise AudioError(f"{folder} holds no recordings ({', '.join(AUDIO_SUFFIXES)})")
-    return [Recording(path, role, folder.name, "as supplied", 0.0) for path in files]
+    return [Recording(path, role, folder.name, "as supplied", 0.0, phrase=phrase) for path in files]
 
 
 def amounts(recordings: Sequence[Recording]) -> list[tuple[str, str, str]]:

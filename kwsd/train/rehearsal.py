@@ -44,29 +44,41 @@ class Rehearsal:
     bounds: NDArray[np.int64]
     """int64 [positives, 2]: frames from which to which each word may be found."""
 
+    phrases: NDArray[np.int64]
+    """int64 [positives]: which phrase each says."""
+
     negatives: LogPower
     """All negatives in one stream, float16 [frames, bands]."""
 
     hours: float
     """Their length, pauses not counted."""
 
-    def curve(
+    def curves(
         self,
         smoothed: Callable[[LogPower], FloatArray],
         heights: Callable[[FloatArray], list[float]],
-    ) -> Curve:
-        """Misses against false accepts of a network.
+    ) -> list[Curve]:
+        """Misses against false accepts of each phrase.
+
+        What says another phrase counts against a phrase, as any other recording does.
 
         Parameters
         ----------
         smoothed : callable
-            From frames to one smoothed score a step.
+            From frames to smoothed scores, float32 [steps, phrases].
         heights : callable
-            From those of the negatives to the heights of separate peaks.
+            From those of one phrase over the negatives to the heights of separate peaks.
         """
-        said = smoothed(self.words)
-        best = [float(said[a // STRIDE : b // STRIDE].max()) for a, b in self.bounds]
-        return Curve(best, heights(smoothed(self.negatives)), self.hours)
+        said, others = smoothed(self.words), smoothed(self.negatives)
+        best = np.array([said[a // STRIDE : b // STRIDE].max(axis=0) for a, b in self.bounds])
+        lengths_h = (self.bounds[:, 1] - self.bounds[:, 0]) / FRAMES_A_SECOND / 3600
+        curves = []
+        for phrase in range(said.shape[1]):
+            own = self.phrases == phrase
+            wrong = heights(others[:, phrase]) + best[~own, phrase].tolist()
+            hours = self.hours + float(lengths_h[~own].sum())
+            curves.append(Curve(best[own, phrase].tolist(), wrong, hours))
+        return curves
 
 
 def mean_miss_rate(curve: Curve) -> float:
@@ -76,7 +88,7 @@ def mean_miss_rate(curve: Curve) -> float:
 
 
 def rehearse(
-    positives: Sequence[Positive],
+    positives: Sequence[tuple[int, Positive]],
     negatives: Sequence[Recording],
     folder: Path,
     report: Callable[[str], None],
@@ -85,8 +97,8 @@ def rehearse(
 
     Parameters
     ----------
-    positives : sequence of Positive
-        Of the word.
+    positives : sequence of (int, Positive)
+        Number of a phrase and a recording of it.
     negatives : sequence of Recording
         Anything else.
     folder : Path
@@ -101,8 +113,9 @@ def rehearse(
     """
     words: list[LogPower] = []
     bounds: list[tuple[int, int]] = []
+    phrases: list[int] = []
     at = 0
-    for number, positive in enumerate(positives):
+    for number, (phrase, positive) in enumerate(positives):
         try:
             part, *_ = parts_of(positive.path)
             staged = stage_utterance(part, QUIET, np.random.default_rng([number]))
@@ -110,6 +123,7 @@ def rehearse(
             continue  # the evaluation lists it
         frames = hear(staged.pcm)
         words.append(frames)
+        phrases.append(phrase)
         onset = staged.onset_sample * FRAMES_A_SECOND // SAMPLE_RATE_HZ
         bounds.append((at + onset, at + len(frames)))
         at += len(frames)
@@ -126,7 +140,11 @@ def rehearse(
     if not words or not streams:
         return None
     return Rehearsal(
-        np.concatenate(words), np.array(bounds), np.concatenate(streams), seconds / 3600
+        np.concatenate(words),
+        np.array(bounds),
+        np.array(phrases),
+        np.concatenate(streams),
+        seconds / 3600,
     )
 
 

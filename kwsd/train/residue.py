@@ -7,12 +7,13 @@ the pool.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kwsd.block import SAMPLE_RATE_HZ
+from kwsd.train.copies import reverberant
 from kwsd.train.listen import LogPower, detector_branch, log_power
 from kwsd.train.rooms import Room
 
@@ -30,21 +31,18 @@ def _played(pcm: FloatArray, rng: np.random.Generator) -> FloatArray:
     return np.asarray(np.tanh(drive * pcm) / drive, dtype=np.float32)
 
 
-def echo_residue(
-    music: Sequence[FloatArray], rooms: Sequence[Room], seconds: float, rng: np.random.Generator
-) -> Iterator[LogPower]:
-    """Residues of about `seconds` in all, as log mel power of the detector branch."""
+def residue_piece(
+    music: Sequence[FloatArray], rooms: Sequence[Room], rng: np.random.Generator
+) -> LogPower:
+    """Residue of one piece, as log mel power of the detector branch."""
     samples = int(PIECE_SECONDS * SAMPLE_RATE_HZ)
-    for _ in range(max(1, int(seconds / PIECE_SECONDS))):
-        source = music[int(rng.integers(len(music)))]
-        start = int(rng.integers(max(1, len(source) - samples)))
-        reference = np.resize(source[start : start + samples], samples).astype(np.float32)
-        reference = reference * np.float32(0.3 / max(float(np.abs(reference).max()), 1e-4))
-        room = rooms[int(rng.integers(len(rooms)))]
-        size = 1 << int(np.ceil(np.log2(samples + len(room.loudspeaker))))
-        spectrum = np.fft.rfft(_played(reference, rng), size) * np.fft.rfft(room.loudspeaker, size)
-        echo = np.fft.irfft(spectrum)[:samples]
-        delay = int(rng.integers(LONGEST_DELAY_MS * SAMPLE_RATE_HZ // 1000))
-        echo = np.concatenate([np.zeros(delay), echo])[:samples]
-        noise = rng.standard_normal(samples) * 10 ** rng.uniform(-4.5, -3.0)
-        yield log_power(detector_branch((echo + noise).astype(np.float32), reference))
+    source = music[int(rng.integers(len(music)))]
+    start = int(rng.integers(max(1, len(source) - samples)))
+    reference = np.resize(source[start : start + samples], samples).astype(np.float32)
+    reference = reference * np.float32(0.3 / max(float(np.abs(reference).max()), 1e-4))
+    room = rooms[int(rng.integers(len(rooms)))]
+    echo = reverberant(_played(reference, rng), room.loudspeaker)
+    delay = int(rng.integers(LONGEST_DELAY_MS * SAMPLE_RATE_HZ // 1000))
+    echo = np.concatenate([np.zeros(delay, np.float32), echo])[:samples]
+    noise = rng.standard_normal(samples) * 10 ** rng.uniform(-4.5, -3.0)
+    return log_power(detector_branch((echo + noise).astype(np.float32), reference))

@@ -1,14 +1,18 @@
-"""Simulated rooms for training: impulse responses of shoe boxes by the image method."""
+"""Rooms for training: shoe boxes by the image method, and measured impulse responses."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from kwsd.dsp.features import SAMPLE_RATE_HZ
 from kwsd.errors import RuntimeUnavailable
+from kwsd.train.listen import read_audio
 
 FloatArray = NDArray[np.float32]
 
@@ -28,6 +32,7 @@ TRAINING = RoomRange()
 FAR_FIELD = RoomRange((0.3, 0.6), (1.0, 3.0))
 """The far field of published comparisons."""
 
+SHORTEST_S = 0.05
 LONGEST_S = 0.7
 MAX_ORDER = 20
 
@@ -92,4 +97,31 @@ def simulate_rooms(count: int, rng: np.random.Generator, drawn: RoomRange = TRAI
         box.compute_rir()
         talker, speaker = (np.asarray(box.rir[0][i], np.float64) for i in range(2))
         rooms.append(Room(_unit(talker, keep_delay=False), _unit(speaker, keep_delay=True)))
+    return rooms
+
+
+def measured_rooms(
+    responses: Sequence[Path], loudspeakers: Sequence[FloatArray], rng: np.random.Generator
+) -> list[Room]:
+    """Rooms whose path from the talker was measured; the device's own loudspeaker is simulated.
+
+    Parameters
+    ----------
+    responses : sequence of Path
+        Recordings of impulse responses; the first channel is taken. Those below 50 ms hold no room
+        and are left out.
+    loudspeakers : sequence of ndarray
+        Simulated paths to draw from.
+
+    Raises
+    ------
+    AudioError
+        One cannot be read.
+    """
+    rooms: list[Room] = []
+    for path in responses:
+        if soundfile.info(path).duration < SHORTEST_S:
+            continue
+        talker = _unit(read_audio(path).astype(np.float64), keep_delay=False)
+        rooms.append(Room(talker, loudspeakers[int(rng.integers(len(loudspeakers)))]))
     return rooms

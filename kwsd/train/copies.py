@@ -1,0 +1,75 @@
+"""Copies: one recording or rendering becomes many, each another talker in another place.
+
+A copy is resampled (pitch, formants and tempo together) and put into a room. Some of the synthetic
+ones pass a speech codec, because recordings that people send in have passed one: a network that
+hears codec noise on recordings only would learn to tell by it which clips were never the phrase.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from kwsd.block import SAMPLE_RATE_HZ
+from kwsd.train.rooms import Room
+
+FloatArray = NDArray[np.float32]
+
+WET_SHARE = 0.6
+"""Share of the copies that are in a room; the first of a clip never is."""
+
+CODED_SHARE = 0.33
+CODEC_LEVELS = (0.8, 0.96)
+"""Compression levels of Opus: some 70 to 25 kbit/s for speech at 16 kHz."""
+
+RESAMPLE_RANGE = (0.87, 1.15)
+"""Resampling moves pitch, formants and tempo together."""
+
+TAIL_SAMPLES = SAMPLE_RATE_HZ // 3
+"""Silence behind a clip for its reverberation."""
+
+
+def reverberant(pcm: FloatArray, response: FloatArray) -> FloatArray:
+    """A signal in a room, same length."""
+    size = 1 << int(np.ceil(np.log2(len(pcm) + len(response))))
+    spectrum = np.fft.rfft(pcm, size) * np.fft.rfft(response, size)
+    return np.fft.irfft(spectrum)[: len(pcm)].astype(np.float32)
+
+
+def coded(pcm: FloatArray, level: float) -> FloatArray:
+    """A signal through Opus at 16 kHz, same length."""
+    stored = io.BytesIO()
+    soundfile.write(
+        stored, pcm, SAMPLE_RATE_HZ, format="OGG", subtype="OPUS", compression_level=level
+    )
+    stored.seek(0)
+    heard, _ = soundfile.read(stored, dtype="float32")
+    return np.resize(heard, len(pcm)).astype(np.float32)
+
+
+def vary(
+    pcm: FloatArray, end: int, rooms: Sequence[Room], wet: float, rng: np.random.Generator
+) -> tuple[FloatArray, int]:
+    """Another speaker-like copy in a room; gives the audio and where the word ends in it."""
+    factor = float(np.exp(rng.uniform(*np.log(RESAMPLE_RANGE))))
+    rate_hz = SAMPLE_RATE_HZ * factor
+    copy = np.asarray(soxr.resample(pcm, rate_hz, SAMPLE_RATE_HZ, quality="MQ"), dtype=np.float32)
+    copy = np.pad(copy, (0, TAIL_SAMPLES))
+    if rooms and rng.random() < wet:
+        copy = reverberant(copy, rooms[int(rng.integers(len(rooms)))].talker)
+    return copy, int(end / factor)
+
+
+def synthetic_copy(
+    pcm: FloatArray, end: int, rooms: Sequence[Room], wet: float, rng: np.random.Generator
+) -> tuple[FloatArray, int]:
+    """As `vary`, some through a codec; levels differ, since a codec's noise depends on them."""
+    copy, end = vary(pcm, end, rooms, wet, rng)
+    if rng.random() < CODED_SHARE:
+        copy = coded(copy * np.float32(10.0 ** rng.uniform(-1.0, 0.0)), rng.uniform(*CODEC_LEVELS))
+    return copy, end

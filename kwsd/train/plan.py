@@ -1,0 +1,123 @@
+"""What a training run is asked for, and the corpora and pools that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kwsd.train.corpus import build_corpus
+from kwsd.train.fit import FitConfig
+from kwsd.train.kokoro import Kokoro
+from kwsd.train.phrase import lint, phones
+from kwsd.train.pools import Amounts, Pools, Spoken, load, prepare, recipe_key, save
+from kwsd.train.recordings import Recording
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A phrase and its package."""
+
+    phrase: str
+    """What is said."""
+
+    name: str
+    """Of the model."""
+
+    out: Path
+    """Package folder to write."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training run is asked for."""
+
+    targets: tuple[Target, ...]
+    """Phrases that are trained together: each is a negative for the others."""
+
+    work: Path
+    """Corpora, pools and checkpoints are kept here."""
+
+    seed: int
+    """Of everything."""
+
+    amounts: Amounts
+    """How much synthetic speech, rooms and residue."""
+
+    train: Sequence[Recording]
+    """Recordings that train."""
+
+    develop: Sequence[Recording]
+    """Recordings that choose the thresholds; their speakers do not train."""
+
+    fit: FitConfig
+    """Length of the training."""
+
+    workers: int
+    """Processes for speech, pools and judging."""
+
+    command: str
+    """For the card."""
+
+    precision: str = "int8"
+    """In `kwsd.train.quantise.PRECISIONS`."""
+
+    responses: tuple[Path, ...] = ()
+    """Measured impulse responses of rooms."""
+
+    @property
+    def synthesises(self) -> bool:
+        """Whether synthetic speech is wanted at all."""
+        return any(self.amounts.renderings.values())
+
+
+def make_corpora(plan: Plan, report: Report) -> tuple[Spoken, ...]:
+    """Render what is missing; refuses a phrase that cannot make a wake word (`UsageError`)."""
+    if not plan.synthesises:
+        return tuple(Spoken(target.phrase) for target in plan.targets)
+    cache = plan.work / "kokoro"
+    voice = Kokoro(cache)
+    said = {target.phrase: voice.phonemes(target.phrase.capitalize()) for target in plan.targets}
+    for phrase, phonemes in said.items():
+        lint(phrase, phonemes)
+    del voice
+    spoken = []
+    for target in plan.targets:
+        folder = plan.work / target.name / "corpus"
+        done = 0
+        for done, _ in enumerate(
+            build_corpus(
+                target.phrase, folder, cache, plan.seed, plan.amounts.renderings, plan.workers
+            ),
+            1,
+        ):
+            if done % 50 == 0:
+                report(f"rendered {done}")
+        report(f"corpus: {folder}, {done} new renderings")
+        phonemes = said[target.phrase]
+        spoken.append(Spoken(target.phrase, folder, phonemes, phones(phonemes)))
+    return tuple(spoken)
+
+
+def pools_key(plan: Plan, spoken: Sequence[Spoken]) -> str:
+    """Names what the pools of a plan are made from."""
+    return recipe_key(
+        [spoken, plan.seed, plan.amounts, plan.responses]
+        + [recording.path for recording in plan.train]
+    )
+
+
+def make_pools(plan: Plan, spoken: Sequence[Spoken], report: Report) -> Pools:
+    """Pools of this plan, from the cache if they were made before."""
+    cached = plan.work / f"pools-{pools_key(plan, spoken)}.npz"
+    if cached.is_file():
+        report(f"pools: {cached}")
+        return load(cached)
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    pools = prepare(
+        spoken, plan.train, plan.amounts, plan.seed, report, plan.responses, plan.workers
+    )
+    save(pools, cached)
+    return pools

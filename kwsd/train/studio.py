@@ -1,0 +1,200 @@
+"""Studio: the work behind the pools, done by processes; each piece depends on its number alone.
+
+A piece is a recording, a rendering, a minute of bulk speech or a stretch of echo residue; what
+comes back is what the detector branch lets through of its copies, as log mel power.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kwsd.block import SAMPLE_RATE_HZ
+from kwsd.dsp.features import HOP_SAMPLES
+from kwsd.errors import AudioError
+from kwsd.evaluate.recording import speech_bounds
+from kwsd.train.bulk_speech import bulk_speech, sayings
+from kwsd.train.copies import TAIL_SAMPLES, WET_SHARE, synthetic_copy, vary
+from kwsd.train.listen import LogPower, hear, log_power, read_audio
+from kwsd.train.residue import PIECE_SECONDS, residue_piece
+from kwsd.train.rooms import Room
+
+FloatArray = NDArray[np.float32]
+
+SYNTHETIC_COPIES = 6
+REAL_COPIES = 6
+OTHER_COPIES = 2
+ROOMY_SHARE = 0.8
+BULK_PIECE_SECONDS = 60.0
+SAYINGS_A_PIECE = 20
+LEAD_SAMPLES = SAMPLE_RATE_HZ // 2
+"""Kept in front of the word of a recording: its own room tone."""
+
+TONE_GAP_SAMPLES = SAMPLE_RATE_HZ // 20
+"""What lies this close to a word is not taken for room tone."""
+
+
+@dataclass(frozen=True)
+class Studio:
+    """What every piece of work may need."""
+
+    seed: int
+    """Of all draws, together with the number of a piece."""
+
+    rooms: tuple[Room, ...]
+    """Simulated and measured."""
+
+    music: tuple[FloatArray, ...]
+    """What the loudspeaker plays."""
+
+    unwanted: tuple[str, ...]
+    """Pronunciations of all phrases: bulk speech contains none."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One piece of work."""
+
+    kind: str
+    """A key of `WORK`."""
+
+    number: int
+    """Among all pieces of a run; determines its draws."""
+
+    path: Path = Path()
+    """Recording or rendering, where it is one."""
+
+    phonemes: str = ""
+    """What to say, for `sayings`."""
+
+    phrase: int = -1
+    """Which phrase positives say."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What came of a piece."""
+
+    words: tuple[tuple[LogPower, int], ...] = ()
+    """Copies of the phrase, and the frame in which each ends."""
+
+    streams: tuple[LogPower, ...] = ()
+    """Anything else."""
+
+    tones: tuple[LogPower, ...] = ()
+    """What a recording sounds like before and behind its word."""
+
+    skipped: str = ""
+    """Why nothing came of it."""
+
+
+def _word_copies(
+    pcm: FloatArray, end: int, count: int, real: bool, studio: Studio, rng: np.random.Generator
+) -> tuple[tuple[LogPower, int], ...]:
+    copies = []
+    for number in range(count):
+        copy = vary if real else synthetic_copy
+        heard, at = copy(pcm, end, studio.rooms, WET_SHARE if number else 0.0, rng)
+        copies.append((hear(heard), at // HOP_SAMPLES))
+    return tuple(copies)
+
+
+def _rendered_word(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
+    pcm = read_audio(piece.path)
+    return Heard(_word_copies(pcm, len(pcm), SYNTHETIC_COPIES, False, studio, rng))
+
+
+def _recorded_word(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
+    pcm = read_audio(piece.path)
+    first, last = speech_bounds(pcm)
+    start = max(0, first - LEAD_SAMPLES)
+    word = pcm[start : last + TAIL_SAMPLES]
+    tones = (pcm[: max(0, first - TONE_GAP_SAMPLES)], pcm[last + TONE_GAP_SAMPLES :])
+    return Heard(
+        _word_copies(word, last - start, REAL_COPIES, True, studio, rng),
+        tones=tuple(log_power(tone) for tone in tones if len(tone) > 4 * HOP_SAMPLES),
+    )
+
+
+def _sayings(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
+    words: list[tuple[LogPower, int]] = []
+    for pcm in sayings(piece.phonemes, SAYINGS_A_PIECE, rng):
+        words += _word_copies(pcm, len(pcm), OTHER_COPIES, False, studio, rng)
+    return Heard(tuple(words))
+
+
+def _rendered_other(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
+    pcm = read_audio(piece.path)
+    copies = _word_copies(pcm, len(pcm), OTHER_COPIES, False, studio, rng)
+    return Heard(streams=tuple(frames for frames, _ in copies))
+
+
+def _speech(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
+    pcm = read_audio(piece.path)
+    return Heard(streams=(hear(pcm), hear(vary(pcm, 0, studio.rooms, ROOMY_SHARE, rng)[0])))
+
+
+def _noise(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
+    return Heard(streams=(hear(read_audio(piece.path)),))
+
+
+def _bulk(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
+    heard = []
+    for pcm in bulk_speech(BULK_PIECE_SECONDS, studio.unwanted, rng):
+        heard.append(hear(synthetic_copy(pcm, 0, studio.rooms, WET_SHARE, rng)[0]))
+    return Heard(streams=tuple(heard))
+
+
+def _residue(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
+    return Heard(streams=(residue_piece(studio.music, studio.rooms, rng),))
+
+
+WORK: dict[str, Callable[[Piece, Studio, np.random.Generator], Heard]] = {
+    "rendered word": _rendered_word,
+    "recorded word": _recorded_word,
+    "sayings": _sayings,
+    "synthetic": _rendered_other,
+    "speech": _speech,
+    "noise": _noise,
+    "bulk": _bulk,
+    "residue": _residue,
+}
+
+PIECE_LENGTHS_S = {"bulk": BULK_PIECE_SECONDS, "residue": PIECE_SECONDS}
+"""Kinds that are ordered by length."""
+
+_studio: Studio | None = None
+
+
+def _open(studio: Studio) -> None:
+    global _studio
+    _studio = studio
+
+
+def _do(piece: Piece) -> Heard:
+    assert _studio is not None
+    rng = np.random.default_rng([_studio.seed, 1, piece.number])
+    try:
+        return WORK[piece.kind](piece, _studio, rng)
+    except AudioError as error:
+        return Heard(skipped=str(error))
+
+
+def work_through(
+    pieces: Sequence[Piece], studio: Studio, workers: int
+) -> Iterator[tuple[Piece, Heard]]:
+    """Do all pieces; they come back in their order, whatever the number of processes."""
+    if workers == 1:
+        _open(studio)
+        yield from ((piece, _do(piece)) for piece in pieces)
+        return
+    # Forked, so that what the studio holds is not copied.
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(workers, context, _open, (studio,)) as pool:
+        yield from zip(pieces, pool.map(_do, pieces, chunksize=8), strict=True)

@@ -1,0 +1,100 @@
+"""Copies and the studio: pieces depend on their number alone, and what cannot be read is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+pytest.importorskip("soxr", reason="training pools need soxr")
+pytest.importorskip("pyroomacoustics", reason="training needs pyroomacoustics")
+
+from kwsd.train.copies import coded, synthetic_copy, vary  # noqa: E402
+from kwsd.train.rooms import Room, measured_rooms  # noqa: E402
+from kwsd.train.studio import Piece, Studio, work_through  # noqa: E402
+
+RATE_HZ = 16_000
+
+
+def tone(seconds: float = 0.6) -> np.ndarray:
+    time_s = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
+    return (0.3 * np.sin(2 * np.pi * 700 * time_s) * np.hanning(len(time_s))).astype(np.float32)
+
+
+def room() -> Room:
+    decay = np.exp(-np.arange(2000) / 400) * np.random.default_rng(1).standard_normal(2000)
+    response = (decay / np.sqrt(np.sum(decay**2))).astype(np.float32)
+    return Room(response, response)
+
+
+def test_a_codec_keeps_length_and_place_and_changes_the_rest() -> None:
+    pcm = tone()
+    heard = coded(pcm, 0.9)
+    assert len(heard) == len(pcm)
+    assert int(np.argmax(np.correlate(heard, pcm, "full"))) == len(pcm) - 1
+    error_db = 10 * np.log10(np.sum((heard - pcm) ** 2) / np.sum(pcm**2))
+    assert -60 < error_db < -6
+
+
+def test_a_copy_tells_where_its_word_ends() -> None:
+    pcm = tone()
+    for seed in range(6):
+        copy, end = vary(pcm, len(pcm), [], 0.0, np.random.default_rng(seed))
+        inside = np.flatnonzero(np.abs(copy) > 0.02)
+        assert abs(int(inside[-1]) - end) < 0.06 * RATE_HZ
+        assert 0.85 < end / len(pcm) < 1.17
+
+
+def test_some_synthetic_copies_pass_the_codec() -> None:
+    pcm = tone()
+    copies = [
+        (
+            synthetic_copy(pcm, 1, [], 0.0, np.random.default_rng(seed))[0],
+            vary(pcm, 1, [], 0.0, np.random.default_rng(seed))[0],
+        )
+        for seed in range(40)
+    ]
+    changed = sum(not np.array_equal(a, b) for a, b in copies)
+    assert 5 <= changed <= 25
+
+
+def test_measured_rooms_are_read_and_those_without_a_room_left_out(tmp_path: Path) -> None:
+    response = np.zeros((4000, 2), np.float32)
+    response[100] = 0.9
+    response[100:3000, 0] += 0.1 * np.random.default_rng(2).standard_normal(2900)
+    soundfile.write(tmp_path / "room.wav", response, RATE_HZ)
+    soundfile.write(tmp_path / "anechoic.wav", response[:200], RATE_HZ)
+    found = measured_rooms(
+        [tmp_path / "room.wav", tmp_path / "anechoic.wav"],
+        [room().loudspeaker],
+        np.random.default_rng(3),
+    )
+    assert len(found) == 1
+    assert np.sum(found[0].talker ** 2) == pytest.approx(1.0, rel=1e-4)
+    # It begins with the direct sound.
+    assert int(np.argmax(np.abs(found[0].talker))) == 0
+
+
+def test_pieces_come_back_in_order_whatever_the_number_of_processes(tmp_path: Path) -> None:
+    for number in range(6):
+        soundfile.write(tmp_path / f"{number}.wav", tone(0.4 + 0.05 * number), RATE_HZ)
+    (tmp_path / "3.wav").write_text("no recording")
+    kinds = ("rendered word", "recorded word", "speech", "noise", "synthetic", "residue")
+    pieces = [
+        Piece(kind, number, tmp_path / f"{number}.wav", phrase=0 if number < 2 else -1)
+        for number, kind in enumerate(kinds)
+    ]
+    studio = Studio(7, (room(),), (tone(3.0),), ())
+    alone = list(work_through(pieces, studio, 1))
+    beside = list(work_through(pieces, studio, 2))
+    assert [piece.number for piece, _ in alone] == list(range(6))
+    assert "3.wav" in alone[3][1].skipped
+    assert len(alone[0][1].words) == len(alone[1][1].words) == 6
+    for (_, one), (_, two) in zip(alone, beside, strict=True):
+        for a, b in zip(one.streams, two.streams, strict=True):
+            np.testing.assert_array_equal(a, b)
+        for (a, end_a), (b, end_b) in zip(one.words, two.words, strict=True):
+            np.testing.assert_array_equal(a, b)
+            assert end_a == end_b
