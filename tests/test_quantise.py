@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from model_fixture import calibration_signals, random_net
 
 from kwsd.runtime.litert import LiteRtSession
-from kwsd.train.layers import STRIDE, forward
+from kwsd.train.layers import STRIDE, forward, load_net, save_net
 from kwsd.train.quantise import Affine, affine, calibrate, quantise_weights
 from kwsd.train.tflite_writer import write_tflite
 from kwsd.train.vectors import _run, record, state_pairs
@@ -43,6 +43,13 @@ def test_float_network_is_causal(signals):
     for name, values in part.items():
         assert len(values) == (100 if name == "features" else 100 // STRIDE)
         np.testing.assert_allclose(values, whole[name][: len(values)], atol=1e-5)
+
+
+def test_a_kept_float_network_computes_the_same(tmp_path, signals):
+    save_net(random_net(), tmp_path / "float.npz")
+    again = forward(load_net(tmp_path / "float.npz"), signals[0])
+    for name, values in forward(random_net(), signals[0]).items():
+        np.testing.assert_array_equal(again[name], values)
 
 
 @given(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3))

@@ -10,6 +10,7 @@ folded in.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,9 @@ class Block:
     def memory_steps(self) -> int:
         """Earlier steps that the block must remember."""
         return (self.kernel - 1) * self.dilation
+
+
+BLOCK_ARRAYS = ("depthwise", "depthwise_bias", "pointwise", "pointwise_bias")
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,32 @@ class FloatNet:
         """Multiply-accumulates of one step."""
         count = self.stem.size + self.head.size
         return int(count + sum(b.depthwise.size + b.pointwise.size for b in self.blocks))
+
+
+def save_net(net: FloatNet, path: Path) -> None:
+    """Keep a network in float32, for comparisons with what was made of it."""
+    arrays = {
+        "stem": net.stem,
+        "stem_bias": net.stem_bias,
+        "head": net.head,
+        "head_bias": net.head_bias,
+        "dilations": np.array([block.dilation for block in net.blocks]),
+    }
+    for index, block in enumerate(net.blocks):
+        for name in BLOCK_ARRAYS:
+            arrays[f"{name}{index}"] = getattr(block, name)
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def load_net(path: Path) -> FloatNet:
+    """What `save_net` has kept."""
+    with np.load(path, allow_pickle=False) as stored:
+        blocks = [
+            Block(dilation=int(dilation), **{n: stored[f"{n}{index}"] for n in BLOCK_ARRAYS})
+            for index, dilation in enumerate(stored["dilations"])
+        ]
+        ends = [stored[name] for name in ("stem", "stem_bias", "head", "head_bias")]
+        return FloatNet(ends[0], ends[1], tuple(blocks), ends[2], ends[3])
 
 
 def forward(net: FloatNet, features: FloatArray) -> dict[str, FloatArray]:

@@ -20,7 +20,7 @@ from kwsd.train.augment import Windows
 from kwsd.train.card import CardFacts, write_card
 from kwsd.train.corpus import load_manifest
 from kwsd.train.fit import SMOOTHING_STEPS, development_cost, fit
-from kwsd.train.layers import FloatNet
+from kwsd.train.layers import FloatNet, save_net
 from kwsd.train.network import to_float_net
 from kwsd.train.operating_points import RATES_PER_HOUR, choose_points, sensitivities
 from kwsd.train.plan import Plan, Report, Target, make_corpora, make_pools, pools_key
@@ -43,6 +43,9 @@ VECTOR_TOLERANCE = 10
 CALIBRATION_BATCHES = 8
 CALIBRATION_WINDOWS = (24, 40)
 """With phrases and with none, in each of them."""
+
+FLOAT_NET = "float.npz"
+"""The network before it was quantised, in the work folder (`benchmarks/quantisation.py`)."""
 
 VERSION = "0.1.0"
 
@@ -121,6 +124,8 @@ def _package(
     selection: Selection,
 ) -> ModelPackage:
     """Quantise, judge, and write the package of one phrase."""
+    (plan.work / target.name).mkdir(parents=True, exist_ok=True)
+    save_net(net, plan.work / target.name / FLOAT_NET)
     blob = write_tflite(net, calibrate(net, signals), plan.precision)
     # The first windows of each batch hold the phrases.
     recorded = record(blob, np.concatenate(signals[:24]), VECTOR_STEPS)
