@@ -140,7 +140,7 @@ def main() -> int:
     parser.add_argument("model")
     parser.add_argument("--float", dest="weights", type=Path, required=True)
     parser.add_argument("--index", type=Path)
-    parser.add_argument("--label", help="word in the index (default: the model's name)")
+    parser.add_argument("--label", help="word in the index (default: the phrase of the model)")
     parser.add_argument("--positives", type=Path, nargs="+", default=[])
     parser.add_argument("--negatives", type=Path, nargs="+", required=True)
     parser.add_argument("--noise", type=Path, nargs="+")
@@ -150,7 +150,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         package = load_package(find_package(args.model))
-        label = args.label or package.name
+        label = args.label or package.phrase
         chosen = select(args.positives, args.negatives, args.index, label, None)
         noise = NoisePool(find_recordings(args.noise), args.snr_db) if args.noise else None
         started = (package.path, args.weights, Surroundings(noise))

@@ -142,7 +142,7 @@ def floor_dbfs(pcm: FloatArray) -> float:
     return float(np.percentile(levels_dbfs(pcm), 10))
 
 
-def speech_bounds(pcm: FloatArray) -> tuple[int, int]:
+def speech_bounds(pcm: FloatArray, pre_emphasis: float = PRE_EMPHASIS) -> tuple[int, int]:
     """Start and end of the loudest utterance in a clip, by energy.
 
     The levels of 10 ms of the pre-emphasised signal, averaged over 30 ms, are compared with a
@@ -155,7 +155,7 @@ def speech_bounds(pcm: FloatArray) -> tuple[int, int]:
     tuple of int
         First sample and the one behind the last.
     """
-    raised = np.concatenate([pcm[:1], pcm[1:] - np.float32(PRE_EMPHASIS) * pcm[:-1]])
+    raised = np.concatenate([pcm[:1], pcm[1:] - np.float32(pre_emphasis) * pcm[:-1]])
     level = levels_dbfs(raised)
     smooth = np.convolve(np.pad(level, 1, mode="edge"), np.full(3, 1 / 3), "valid")
     top = float(smooth.max())
