@@ -105,6 +105,7 @@ def score_stream(
     and for the level follower to settle.
     """
     starts = list(range(0, len(frames), chunk))
+    device = next(network.parameters()).device
     scores = []
     with torch.no_grad():
         for first in range(0, len(starts), 16):
@@ -116,8 +117,8 @@ def score_stream(
                 power[row, :lead] = piece[0]
                 power[row, lead : lead + len(piece)] = piece
             features = pcen(np.exp(power)).transpose(0, 2, 1)
-            logits = network(torch.from_numpy(np.ascontiguousarray(features)))
-            scores.append(torch.sigmoid(logits).numpy()[:, context // STRIDE :])
+            logits = network(torch.from_numpy(np.ascontiguousarray(features)).to(device))
+            scores.append(torch.sigmoid(logits).cpu().numpy()[:, context // STRIDE :])
     steps = np.concatenate(scores)
     return steps.reshape(-1, steps.shape[-1])[: len(frames) // STRIDE]
 
@@ -166,9 +167,13 @@ def _average_into(mean: Network, network: Network, decay: float) -> None:
 
 
 def _loss(network: Network, batch: Batch, positive_weight: float) -> torch.Tensor:
-    features, label, weight = (torch.as_tensor(part) for part in batch)
+    device = next(network.parameters()).device
+    features, label, weight = (torch.as_tensor(part).to(device) for part in batch)
     losses = functional.binary_cross_entropy_with_logits(
-        network(features), label, reduction="none", pos_weight=torch.tensor(positive_weight)
+        network(features),
+        label,
+        reduction="none",
+        pos_weight=torch.tensor(positive_weight, device=device),
     )
     return (losses * weight).sum() / weight.sum()
 
@@ -204,13 +209,16 @@ def fit(
     Returns
     -------
     Network
-        With averaged weights, in evaluation mode: the cheapest of those asked for, of equal ones
-        the last; without `cost` the last.
+        With averaged weights, in evaluation mode on the CPU: the cheapest of those asked for, of
+        equal ones the last; without `cost` the last.
     """
     torch.set_num_threads(1)
     torch.manual_seed(config.seed)
     shape = shape or Shape()
-    network = Network(shape, phrases)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type != "cpu":
+        report(f"training on {device}")
+    network = Network(shape, phrases).to(device)
     mean = copy.deepcopy(network)
     optimizer = torch.optim.AdamW(network.parameters(), config.peak_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -223,7 +231,7 @@ def fit(
     chosen = copy.deepcopy(mean)
     identity = repr((replace(config, loaders=0), shape, phrases))
     if checkpoint.is_file():
-        stored = torch.load(checkpoint, weights_only=True)
+        stored = torch.load(checkpoint, map_location=device, weights_only=True)
         if stored["identity"] == identity:
             network.load_state_dict(stored["network"])
             mean.load_state_dict(stored["mean"])
@@ -276,7 +284,7 @@ def fit(
                     "hard": windows.hard,
                 },
             )
-    return (mean if cost is None else chosen).eval()
+    return (mean if cost is None else chosen).cpu().eval()
 
 
 def development_cost(network: Network, rehearsal: Rehearsal) -> float:
