@@ -121,7 +121,7 @@ def write_card(facts: CardFacts) -> str:
     """Markdown text of a card."""
     content, result, points = facts.content, facts.result, facts.points
     latencies = result.latencies_ms(points["medium"].threshold)
-    median, p90 = np.percentile(latencies, [50, 90]) if latencies else (float("nan"),) * 2
+    median, p95 = np.percentile(latencies, [50, 95]) if latencies else (float("nan"),) * 2
     lines = [
         f"# {content.name}",
         "",
@@ -146,8 +146,8 @@ def write_card(facts: CardFacts) -> str:
             for name, point in points.items()
         ),
         "",
-        f"End of the word to detection at medium: median {median:.0f} ms, 90th percentile "
-        f"{p90:.0f} ms (end of the word by energy, good to some 50 ms).",
+        f"End of the word to detection at medium: median {median:.0f} ms, 95th percentile "
+        f"{p95:.0f} ms (end of the word by energy, good to some 50 ms).",
         "",
         "Speakers with most misses at medium:",
         "",
