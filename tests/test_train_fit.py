@@ -160,12 +160,15 @@ def test_what_says_another_phrase_counts_against_a_phrase() -> None:
     rehearsal = Rehearsal(words, bounds, np.array([0, 1]), negatives, 0.1)
 
     def smoothed(frames: np.ndarray) -> np.ndarray:
-        scores = np.zeros((len(frames) // 2, 2), np.float32)
+        scores = np.zeros((len(frames) // 2, 3), np.float32)
         if len(frames) == 40:
-            scores[5], scores[15] = (0.9, 0.8), (0.3, 0.7)
+            scores[5, :2], scores[15, :2] = (0.9, 0.8), (0.3, 0.7)
         return scores
 
-    first, second = rehearsal.curves(smoothed, lambda scores: [float(scores.max())])
+    curves = rehearsal.curves(smoothed, lambda scores: [float(scores.max())])
+    # The third phrase has no recordings to be judged by.
+    assert set(curves) == {0, 1}
+    first, second = curves[0], curves[1]
     assert (first.at(0.5).misses, first.at(0.5).false_accepts) == (0, 0)
     # The recording of the first phrase is a false accept of the second.
     assert (second.at(0.5).misses, second.at(0.5).false_accepts) == (0, 1)

@@ -293,7 +293,7 @@ def development_cost(network: Network, rehearsal: Rehearsal) -> float:
         lambda frames: smooth(score_stream(network, frames)),
         lambda scores: [height for height, _ in peaks(scores)],
     )
-    return float(np.mean([mean_miss_rate(curve) for curve in curves]))
+    return float(np.mean([mean_miss_rate(curve) for curve in curves.values()]))
 
 
 def _store(checkpoint: Path, state: dict[str, Any]) -> None:

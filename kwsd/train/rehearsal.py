@@ -57,8 +57,8 @@ class Rehearsal:
         self,
         smoothed: Callable[[LogPower], FloatArray],
         heights: Callable[[FloatArray], list[float]],
-    ) -> list[Curve]:
-        """Misses against false accepts of each phrase.
+    ) -> dict[int, Curve]:
+        """Misses against false accepts of each phrase of which there are positives.
 
         What says another phrase counts against a phrase, as any other recording does.
 
@@ -72,12 +72,12 @@ class Rehearsal:
         said, others = smoothed(self.words), smoothed(self.negatives)
         best = np.array([said[a // STRIDE : b // STRIDE].max(axis=0) for a, b in self.bounds])
         lengths_h = (self.bounds[:, 1] - self.bounds[:, 0]) / FRAMES_A_SECOND / 3600
-        curves = []
-        for phrase in range(said.shape[1]):
+        curves = {}
+        for phrase in sorted(set(self.phrases.tolist())):
             own = self.phrases == phrase
             wrong = heights(others[:, phrase]) + best[~own, phrase].tolist()
             hours = self.hours + float(lengths_h[~own].sum())
-            curves.append(Curve(best[own, phrase].tolist(), wrong, hours))
+            curves[phrase] = Curve(best[own, phrase].tolist(), wrong, hours)
         return curves
 
 
