@@ -1,6 +1,7 @@
 """Quantisation and the network file: ranges, weights, operators, bytes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from model_fixture import calibration_signals, random_net
 
 from kwsd.runtime.litert import LiteRtSession
-from kwsd.train.layers import STRIDE, forward, load_net, save_net
+from kwsd.train.layers import STRIDE, centred, forward, load_net, save_net
 from kwsd.train.quantise import Affine, affine, calibrate, quantise_weights
 from kwsd.train.tflite_writer import write_tflite
 from kwsd.train.vectors import _run, record, state_pairs
@@ -50,6 +51,24 @@ def test_a_kept_float_network_computes_the_same(tmp_path, signals):
     again = forward(load_net(tmp_path / "float.npz"), signals[0])
     for name, values in forward(random_net(), signals[0]).items():
         np.testing.assert_array_equal(again[name], values)
+
+
+def test_a_sure_network_is_moved_to_where_int8_has_steps(signals):
+    net = random_net()
+    logits = forward(net, signals[0])["logit"]
+    low, high = float(np.percentile(logits, 60)), float(np.percentile(logits, 99)) + 1.0
+    moved = forward(centred(net, low, high), signals[0])["logit"]
+    order = np.argsort(logits[:, 0], kind="stable")
+    assert np.all(np.diff(moved[order, 0]) >= -1e-4)
+    score = 1.0 / (1.0 + np.exp(-np.interp([low, high], logits[order, 0], moved[order, 0])))
+    assert score[0] == pytest.approx(0.5, abs=0.02)
+    # Logits as sure as these would all be stored as 255/256.
+    sure = replace(net, head=net.head * 8, head_bias=net.head_bias * 8 + 6)
+    heard = forward(sure, signals[0])["logit"]
+    before = affine(0.0, 1.0).quantise(1.0 / (1.0 + np.exp(-heard)))
+    tamed = centred(sure, float(np.percentile(heard, 60)), float(heard.max()))
+    after = 1.0 / (1.0 + np.exp(-forward(tamed, signals[0])["logit"]))
+    assert len(np.unique(before)) < len(np.unique(affine(0.0, 1.0).quantise(after)))
 
 
 @given(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3))

@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from kwsd.dsp.features import BANDS, pcen
+from kwsd.evaluate.curve import Curve
 from kwsd.train.augment import Batch, Windows
 from kwsd.train.layers import STRIDE
 from kwsd.train.listen import LogPower
@@ -31,8 +32,12 @@ MINED_APART_STEPS = 100
 SMOOTHING_STEPS = 2
 """More gave no fewer misses and came 20 ms a step later (docs/benchmarks/models.md)."""
 
-CHOICE_POINTS = (0.6, 0.7, 0.8, 0.9, 1.0)
+CHOICE_POINTS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares of the training after which the averaged weights are a candidate."""
+
+WEIGHT_DECAY = 0.05
+SOFTNESS = 4.0
+"""Curves distinguish scores by 0.0001; a network that has been trained long has logits above 9."""
 
 POSITIVE_BALANCE = 0.8
 """Weight of all windows with a phrase against that of all others."""
@@ -97,12 +102,17 @@ def _batches(windows: Windows, config: FitConfig, first: int, last: int) -> Iter
 
 
 def score_stream(
-    network: Network, frames: LogPower, chunk: int = 3000, context: int = 400
+    network: Network,
+    frames: LogPower,
+    chunk: int = 3000,
+    context: int = 400,
+    softness: float = 1.0,
 ) -> FloatArray:
     """Probability of every phrase at every step of a long stream, float32 [steps, phrases].
 
-    The stream is cut into chunks that overlap by `context` frames: enough for the network's memory
-    and for the level follower to settle.
+    Logits are divided by `softness` first: the order of scores stays, and none saturates. The
+    stream is cut into chunks that overlap by `context` frames: enough for the network's memory and
+    for the level follower to settle.
     """
     starts = list(range(0, len(frames), chunk))
     device = next(network.parameters()).device
@@ -118,7 +128,7 @@ def score_stream(
                 power[row, lead : lead + len(piece)] = piece
             features = pcen(np.exp(power)).transpose(0, 2, 1)
             logits = network(torch.from_numpy(np.ascontiguousarray(features)).to(device))
-            scores.append(torch.sigmoid(logits).cpu().numpy()[:, context // STRIDE :])
+            scores.append(torch.sigmoid(logits / softness).cpu().numpy()[:, context // STRIDE :])
     steps = np.concatenate(scores)
     return steps.reshape(-1, steps.shape[-1])[: len(frames) // STRIDE]
 
@@ -220,7 +230,7 @@ def fit(
         report(f"training on {device}")
     network = Network(shape, phrases).to(device)
     mean = copy.deepcopy(network)
-    optimizer = torch.optim.AdamW(network.parameters(), config.peak_rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(network.parameters(), config.peak_rate, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.peak_rate, total_steps=config.steps, pct_start=0.1
     )
@@ -287,13 +297,26 @@ def fit(
     return (mean if cost is None else chosen).cpu().eval()
 
 
-def development_cost(network: Network, rehearsal: Rehearsal) -> float:
-    """Mean miss rate over phrases and false-accept rates that count, on development recordings."""
-    curves = rehearsal.curves(
-        lambda frames: smooth(score_stream(network, frames)),
+def development_curves(network: Network, rehearsal: Rehearsal) -> dict[int, Curve]:
+    """Misses against false accepts of every phrase, scores softened by `SOFTNESS`."""
+    return rehearsal.curves(
+        lambda frames: smooth(score_stream(network, frames, softness=SOFTNESS)),
         lambda scores: [height for height, _ in peaks(scores)],
     )
+
+
+def development_cost(network: Network, rehearsal: Rehearsal) -> float:
+    """Mean miss rate over phrases and false-accept rates that count, on development recordings."""
+    curves = development_curves(network, rehearsal)
     return float(np.mean([mean_miss_rate(curve) for curve in curves.values()]))
+
+
+def operating_logits(curve: Curve) -> tuple[float, float]:
+    """Logits of the threshold for one false accept an hour, and of the middle positive."""
+    point = curve.at_rate(1.0) or curve.at_none_seen()
+    softened = np.clip([point.threshold, float(np.median(curve.positives))], 1e-4, 1.0 - 1e-4)
+    low, high = SOFTNESS * np.log(softened / (1.0 - softened))
+    return float(low), float(high)
 
 
 def _store(checkpoint: Path, state: dict[str, Any]) -> None:

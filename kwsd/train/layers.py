@@ -9,7 +9,7 @@ folded in.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,8 @@ class Block:
         return (self.kernel - 1) * self.dilation
 
 
+LOW_SCORE = 0.5
+HIGH_SCORE = 0.95
 BLOCK_ARRAYS = ("depthwise", "depthwise_bias", "pointwise", "pointwise_bias")
 
 
@@ -102,6 +104,25 @@ class FloatNet:
         """Multiply-accumulates of one step."""
         count = self.stem.size + self.head.size
         return int(count + sum(b.depthwise.size + b.pointwise.size for b in self.blocks))
+
+
+def centred(net: FloatNet, low: float, high: float) -> FloatNet:
+    """The same network with its score moved to where an 8-bit probability has steps.
+
+    An int8 probability ends at 255/256, a logit of 5.5: a network that is surer than that cannot
+    tell its false accepts from its words any more. The order of scores stays as it is.
+
+    Parameters
+    ----------
+    net : FloatNet
+        A network.
+    low, high : float
+        Logits that become probabilities of `LOW_SCORE` and `HIGH_SCORE`.
+    """
+    ends = np.log(np.array([LOW_SCORE, HIGH_SCORE]) / (1.0 - np.array([LOW_SCORE, HIGH_SCORE])))
+    gain = np.float32((ends[1] - ends[0]) / max(high - low, 1.0))
+    bias = net.head_bias * gain + np.float32(ends[0] - gain * low)
+    return replace(net, head=net.head * gain, head_bias=bias.astype(np.float32))
 
 
 def save_net(net: FloatNet, path: Path) -> None:

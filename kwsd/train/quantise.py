@@ -25,6 +25,7 @@ BIAS_LIMIT = 2.0**30
 PRECISIONS = ("int8", "mixed")
 """What the exporter writes; mixed has the last layer and its output in int16."""
 
+LOWEST_LOGIT = -6.0
 PROBABILITY_SCALE = 1.0 / 256.0
 PROBABILITY_ZERO = -128
 
@@ -97,6 +98,8 @@ def calibrate(
             high[name] = max(high.get(name, 0.0), float(top))
     if not low:
         raise ValueError("calibration needs at least one signal of two frames or more")
+    # What is surely not the word needs no steps: the probability is the same.
+    low["logit"] = max(low["logit"], LOWEST_LOGIT)
     ranges = {name: affine(low[name], high[name]) for name in low}
     ranges["prob"] = Affine(PROBABILITY_SCALE, PROBABILITY_ZERO)
     return ranges

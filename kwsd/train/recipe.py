@@ -19,8 +19,14 @@ from kwsd.model.write import DataSource, PackageContent, write_package
 from kwsd.train.augment import Windows
 from kwsd.train.card import CardFacts, write_card
 from kwsd.train.corpus import load_manifest
-from kwsd.train.fit import SMOOTHING_STEPS, development_cost, fit
-from kwsd.train.layers import FloatNet, save_net
+from kwsd.train.fit import (
+    SMOOTHING_STEPS,
+    development_cost,
+    development_curves,
+    fit,
+    operating_logits,
+)
+from kwsd.train.layers import FloatNet, centred, save_net
 from kwsd.train.network import to_float_net
 from kwsd.train.operating_points import RATES_PER_HOUR, choose_points, sensitivities
 from kwsd.train.plan import Plan, Report, Target, make_corpora, make_pools, pools_key
@@ -91,10 +97,13 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
     cost = partial(development_cost, rehearsal=rehearsal) if rehearsal is not None else None
     network = fit(pools, plan.fit, checkpoint, report, cost=cost, phrases=len(plan.targets))
     signals = calibration_signals(pools, len(plan.targets), plan.seed)
-    packages = [
-        _package(plan, target, spoken[i], to_float_net(network, i), signals, pools, selections[i])
-        for i, target in enumerate(plan.targets)
-    ]
+    curves = development_curves(network, rehearsal) if rehearsal is not None else {}
+    packages = []
+    for i, target in enumerate(plan.targets):
+        net = to_float_net(network, i)
+        if i in curves:
+            net = centred(net, *operating_logits(curves[i]))
+        packages.append(_package(plan, target, spoken[i], net, signals, pools, selections[i]))
     checkpoint.unlink(missing_ok=True)
     for package in packages:
         report(f"package: {package.path}")
