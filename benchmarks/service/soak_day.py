@@ -154,7 +154,7 @@ def _run_day(
         if fault.kind is Kind.RELOAD:
             service.requests.reload = True
         elif fault.kind is Kind.MUTE:
-            service.mute(begins)
+            mutes.append(begins)
         elif fault.kind is Kind.CHURN:
             subscribers.churn()
 
@@ -162,6 +162,9 @@ def _run_day(
         service.requests.stop = True
 
     def meanwhile() -> None:
+        # Time passes inside the service's waits, but whoever mutes it is heard between two turns.
+        while mutes:
+            service.mute(mutes.pop(0))
         subscribers.read()
         if time.monotonic() - began_s > wall_limit_s:
             on_end()
@@ -185,6 +188,7 @@ def _run_day(
     began_s, cpu_s = time.monotonic(), time.process_time()
     memory: list[tuple[float, float]] = []
     inputs: list[LiveInput] = []
+    mutes: list[bool] = []
     day = Day(cycle, faults, seconds, on_event, on_end)
     endpoint = f"ipc://{folder}/bus"
     bus = NotedBus(endpoint)
