@@ -162,6 +162,9 @@ def main() -> int:
     except KwsdError as error:
         print(f"quantisation: error: {error}", file=sys.stderr)
         return error.exit_code
+    if not heard or not any(row[2] for row in wrong):
+        print("quantisation: error: no usable word or no usable negative", file=sys.stderr)
+        return AudioError.exit_code
     negatives = [[height for row in wrong for height in row[i]] for i in range(2)]
     report(heard, negatives, sum(row[2] for row in wrong) / 3600)
     return 0

@@ -69,6 +69,9 @@ def main() -> int:
     try:
         for model in args.models:
             for value, distances in distances_ms(model, args.index, args.every).items():
+                if not distances:
+                    print(f"{model}: none of its words was found")
+                    break
                 shown = np.percentile(distances, PERCENTILES)
                 width = shown[-1] - shown[0]
                 print(

@@ -11,12 +11,14 @@ pytest.importorskip("soxr", reason="training needs soxr")
 pytest.importorskip("onnxruntime", reason="speech needs onnxruntime: pip install '.[train]'")
 pytest.importorskip("hibari", reason="bulk speech needs hibari-tts: pip install '.[train]'")
 
+from kwsd.errors import AudioError  # noqa: E402
 from kwsd.train import bulk_speech as module  # noqa: E402
 from kwsd.train.bulk_speech import (  # noqa: E402
     FastVoice,
     bulk_speech,
     move_pitch,
     random_words,
+    sayings,
     stretch_bins,
 )
 from kwsd.train.kokoro import RATE_HZ  # noqa: E402
@@ -59,6 +61,13 @@ def test_what_the_voice_failed_at_is_left_out() -> None:
     heard = list(bulk_speech(5.0, (), np.random.default_rng(3), tape))
     assert len(heard) == 10 and len(tape.said) > 20
     assert all(np.isfinite(audio).all() and np.abs(audio).max() > 0.1 for audio in heard)
+
+
+def test_a_phrase_that_the_voice_swallows_is_given_up() -> None:
+    with pytest.raises(AudioError, match="0 of 3 sayings"):
+        list(sayings("kəmpjˈuɾəɹ", 3, np.random.default_rng(3), Tape(level=0.0)))
+    heard = list(sayings("hˈI", 3, np.random.default_rng(3), Tape()))
+    assert len(heard) == 3
 
 
 def test_words_come_from_the_whole_dictionary() -> None:

@@ -11,11 +11,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch: pip install '.[train]'")
 
 from kwsd.dsp.features import BANDS  # noqa: E402
+from kwsd.evaluate.curve import Curve  # noqa: E402
 from kwsd.train import fit as fitting  # noqa: E402
-from kwsd.train.fit import (  # noqa: E402
+from kwsd.train.fit import FitConfig, fit  # noqa: E402
+from kwsd.train.float_scores import (  # noqa: E402
     SMOOTHING_STEPS,
-    FitConfig,
-    fit,
+    SOFTNESS,
+    operating_logits,
     peaks,
     score_stream,
     smooth,
@@ -172,3 +174,18 @@ def test_what_says_another_phrase_counts_against_a_phrase() -> None:
     assert (first.at(0.5).misses, first.at(0.5).false_accepts) == (0, 0)
     # The recording of the first phrase is a false accept of the second.
     assert (second.at(0.5).misses, second.at(0.5).false_accepts) == (0, 1)
+
+
+def test_room_tone_is_not_mined(pools: Pools) -> None:
+    tone = np.concatenate([pools.negatives["speech"], pools.negatives["noise"]])
+    network = Network(SMALL).eval()
+    found = fitting._mine(network, Pools(pools.words, {**pools.negatives, "tone": tone}))
+    assert {kind for kind, _ in found} == {"speech", "noise"}
+
+
+def test_operating_logits_are_those_of_the_network() -> None:
+    softened = 1.0 / (1.0 + np.exp(-np.array([8.0, 10.0, 12.0]) / SOFTNESS))
+    wrong = 1.0 / (1.0 + np.exp(-np.array([4.0, 3.0]) / SOFTNESS))
+    low, high = operating_logits(Curve(softened, wrong, 1.0))
+    assert 3.0 <= low <= 4.1
+    assert high == pytest.approx(10.0, abs=0.01)

@@ -11,6 +11,7 @@ import soundfile
 pytest.importorskip("soxr", reason="training pools need soxr")
 pytest.importorskip("pyroomacoustics", reason="training needs pyroomacoustics")
 
+from kwsd.errors import AudioError  # noqa: E402
 from kwsd.train.copies import coded, synthetic_copy, vary  # noqa: E402
 from kwsd.train.rooms import Room, measured_rooms  # noqa: E402
 from kwsd.train.studio import Piece, Studio, work_through  # noqa: E402
@@ -98,3 +99,27 @@ def test_pieces_come_back_in_order_whatever_the_number_of_processes(tmp_path: Pa
         for (a, end_a), (b, end_b) in zip(one.words, two.words, strict=True):
             np.testing.assert_array_equal(a, b)
             assert end_a == end_b
+
+
+def test_room_tone_is_neither_silence_nor_a_second_saying(tmp_path: Path) -> None:
+    hiss = (1e-3 * np.random.default_rng(4).standard_normal(8000)).astype(np.float32)
+    said, silence = tone(), np.zeros(8000, np.float32)
+    for name, parts in {
+        "tone": [hiss, said, hiss],
+        "twice": [0.5 * said, hiss, said, silence],
+        "silent": [silence, said, silence],
+    }.items():
+        soundfile.write(tmp_path / f"{name}.wav", np.concatenate(parts), RATE_HZ, subtype="FLOAT")
+
+    def tones(name: str) -> int:
+        piece = Piece("recorded word", 0, tmp_path / f"{name}.wav", phrase=0)
+        ((_, heard),) = work_through([piece], Studio(7, (), (), ()), 1)
+        return len(heard.tones)
+
+    assert (tones("tone"), tones("twice"), tones("silent")) == (2, 0, 0)
+
+
+def test_an_unreadable_response_is_named(tmp_path: Path) -> None:
+    (tmp_path / "room.wav").write_text("no recording")
+    with pytest.raises(AudioError, match="room.wav"):
+        measured_rooms([tmp_path / "room.wav"], [room().loudspeaker], np.random.default_rng(3))

@@ -143,7 +143,7 @@ def floor_dbfs(pcm: FloatArray) -> float:
 
 
 def speech_bounds(pcm: FloatArray, pre_emphasis: float = PRE_EMPHASIS) -> tuple[int, int]:
-    """Start and end of the loudest utterance in a clip, by energy.
+    """Start of what is loud in a clip, and end of its loudest utterance, by energy.
 
     The levels of 10 ms of the pre-emphasised signal, averaged over 30 ms, are compared with a
     limit 25 dB below the loudest, or 8 dB above the room's level where that is higher. Pauses up
@@ -162,7 +162,7 @@ def speech_bounds(pcm: FloatArray, pre_emphasis: float = PRE_EMPHASIS) -> tuple[
     floor = float(np.percentile(level, 10))
     loud = smooth >= max(top - SPEECH_RANGE_DB, min(floor + ABOVE_FLOOR_DB, top - 3.0))
     peak = int(np.argmax(smooth))
-    first, last = peak - _reach(loud[peak::-1]), peak + _reach(loud[peak:])
+    first, last = int(np.argmax(loud)), peak + _reach(loud[peak:])
     return first * HOP_SAMPLES, (last + 1) * HOP_SAMPLES
 
 

@@ -28,12 +28,8 @@ LABEL_STEPS = 9
 
 IGNORE_BEFORE_STEPS = 6
 IGNORE_AFTER_STEPS = 16
-REAL_SHARE = 0.4
+REAL_SHARE = 0.45
 """Share of the positives that are recordings, if there are any."""
-
-TEMPO_RANGE = {False: (-0.4, 0.15), True: (-0.2, 0.2)}
-"""Natural log of how much faster a word becomes, by whether it is a recording: people say a wake
-word more slowly than synthesizers do."""
 
 HALF_WORD_SHARE = 0.05
 HARD_SHARE = 0.35
@@ -61,7 +57,6 @@ SPLICE_FRAMES = (8, 50)
 
 SPLICE_TRACT = 0.15
 SPLICE_GAIN = 3.0
-MASKED_SHARE = 0.35
 RIPPLES = 1 << 20
 """Length of the table of a noise floor's fluctuations."""
 
@@ -148,10 +143,9 @@ class Windows:
         word = pools[real][int(rng.integers(len(pools[real])))]
         frames, end = np.exp(word.frames.astype(np.float32)), word.end
         if rng.random() < 0.7:
-            frames, factor = _warp(rng, frames, TEMPO_RANGE[bool(real)], 0.08)
+            frames, factor = _warp(rng, frames, 0.2, 0.08)
             end = int(end / factor)
-        # The slowest of long words would not fit into a window.
-        return frames, max(1, min(end, len(frames), TOTAL_FRAMES - 40))
+        return frames, max(1, min(end, len(frames)))
 
     def _positive(self, rng: np.random.Generator, phrase: int) -> tuple[FloatArray, int]:
         word, end = self._word(rng, phrase)
@@ -190,7 +184,7 @@ class Windows:
         else:
             frames = self._cut(rng, self._kind(rng))
         if rng.random() < 0.3:
-            frames, _ = _warp(rng, frames, (0.0, 0.0), 0.08)
+            frames, _ = _warp(rng, frames, 0.0, 0.08)
         return frames
 
     def _half_word(self, rng: np.random.Generator) -> FloatArray:
@@ -213,7 +207,7 @@ class Windows:
             gain = np.clip(level - np.log(piece.max()), -SPLICE_GAIN, SPLICE_GAIN)
             pieces.append(piece * np.float32(np.exp(gain)))
             length += len(piece)
-        return _warp(rng, np.concatenate(pieces)[:TOTAL_FRAMES], (0.0, 0.0), SPLICE_TRACT)[0]
+        return _warp(rng, np.concatenate(pieces)[:TOTAL_FRAMES], 0.0, SPLICE_TRACT)[0]
 
     def _degrade(self, rng: np.random.Generator, frames: FloatArray) -> FloatArray:
         """Microphone colour, noise, level, noise floor and sometimes a telephone band."""
@@ -262,10 +256,10 @@ def _colour(rng: np.random.Generator) -> FloatArray:
 
 
 def _warp(
-    rng: np.random.Generator, frames: FloatArray, tempo: tuple[float, float], tract: float
+    rng: np.random.Generator, frames: FloatArray, tempo: float, tract: float
 ) -> tuple[FloatArray, float]:
     """Another tempo and vocal-tract length; gives the tempo factor too."""
-    factor = float(np.exp(rng.uniform(*tempo)))
+    factor = float(np.exp(rng.uniform(-tempo, tempo)))
     if factor != 1.0:
         places = (np.arange(int(len(frames) / factor)) * factor + 0.5).astype(int)
         frames = frames[np.minimum(places, len(frames) - 1)]
@@ -286,11 +280,10 @@ def _mark(label: FloatArray, weight: FloatArray, end: int) -> None:
 
 
 def _mask(rng: np.random.Generator, window: FloatArray) -> None:
-    """Blank some bands and frames, as in SpecAugment (Park et al., Interspeech 2019)."""
-    for _ in range(2):
-        if rng.random() < MASKED_SHARE:
-            band = _between(rng, 0, BANDS - 6)
-            window[:, band : band + _between(rng, 2, 7)] = 0.0
-        if rng.random() < MASKED_SHARE:
-            frame = _between(rng, 0, WINDOW_FRAMES - 12)
-            window[frame : frame + _between(rng, 2, 11)] = 0.0
+    """Blank some bands or frames, as in SpecAugment (Park et al., Interspeech 2019)."""
+    if rng.random() < 0.3:
+        band = _between(rng, 0, BANDS - 6)
+        window[:, band : band + _between(rng, 2, 7)] = 0.0
+    if rng.random() < 0.3:
+        frame = _between(rng, 0, WINDOW_FRAMES - 12)
+        window[frame : frame + _between(rng, 2, 11)] = 0.0

@@ -16,7 +16,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from kwsd.errors import RuntimeUnavailable
+from kwsd.errors import AudioError, RuntimeUnavailable
 from kwsd.train.corpus import PEAK, SPEED_RANGE, trim
 from kwsd.train.kokoro import RATE_HZ, SYNTHESIS_RATE_HZ
 from kwsd.train.phrase import contains, edit_phonemes, phones, pronunciations
@@ -43,6 +43,9 @@ BREATHY_SHARE = 0.3
 SAYING_SPEED_RANGE = (0.7, 1.15)
 SHORTEST_PHONE_S = 0.055
 """The voice swallows what it is made to say alone and fast."""
+
+ATTEMPTS = 10
+"""Tries for each saying that is asked for."""
 
 LONGEST_BREATH = 1.5
 """Natural log of amplitude that breath is raised by at most."""
@@ -183,10 +186,17 @@ def sayings(
     ------
     ndarray, float32 [samples]
         The phrase at 16 kHz, trimmed.
+
+    Raises
+    ------
+    AudioError
+        The voice swallows this phrase nearly always.
     """
     speak = speak or fast_voice()
     made = 0
-    while made < count:
+    for _ in range(ATTEMPTS * count):
+        if made == count:
+            return
         ending = ENDINGS[int(rng.integers(len(ENDINGS)))]
         audio = _spoken(speak, phonemes + ending, rng, SAYING_SPEED_RANGE)
         if audio is None:
@@ -195,6 +205,8 @@ def sayings(
         if len(audio) >= SHORTEST_PHONE_S * RATE_HZ * len(phones(phonemes)):
             made += 1
             yield audio
+    if made < count:
+        raise AudioError(f"the fast voice cannot say {phonemes!r}: {made} of {count} sayings came")
 
 
 def _spoken(

@@ -19,6 +19,7 @@ DEFAULT_STEPS = 4000
 DEFAULT_SPLICES = 0.3
 DEFAULT_BULK_HOURS = 8.0
 DEFAULT_SAYINGS = 400
+DEFAULT_ROOMS = 100
 DEFAULT_RENDERINGS = {"positive": 900, "near": 300, "other": 60}
 
 
@@ -110,7 +111,7 @@ def add_parser(subparsers: Any) -> None:
         default="int8",
         help="int8, or mixed: last layer and probability in int16 (default: int8)",
     )
-    parser.add_argument("--rooms", type=int, default=100, help="simulated rooms")
+    parser.add_argument("--rooms", type=int, default=DEFAULT_ROOMS, help="simulated rooms")
     parser.add_argument(
         "--responses", type=Path, help="folder of measured impulse responses, rooms as well"
     )
@@ -222,6 +223,10 @@ def _command(args: argparse.Namespace) -> str:
     words += ["--bulk-hours", "0" if args.no_synthesis else f"{args.bulk_hours:g}"]
     if args.precision != "int8":
         words += ["--precision", args.precision]
+    if args.name:
+        words += ["--name", args.name]
+    if args.rooms != DEFAULT_ROOMS:
+        words += ["--rooms", str(args.rooms)]
     if args.responses:
         words += ["--responses", args.responses.resolve().name]
     for option in ("data", "positives", "negatives", "dev_positives", "dev_negatives"):

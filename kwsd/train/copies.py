@@ -49,7 +49,7 @@ def coded(pcm: FloatArray, level: float) -> FloatArray:
     )
     stored.seek(0)
     heard, _ = soundfile.read(stored, dtype="float32")
-    return np.resize(heard, len(pcm)).astype(np.float32)
+    return np.pad(heard, (0, max(0, len(pcm) - len(heard))))[: len(pcm)]
 
 
 def vary(

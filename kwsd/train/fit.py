@@ -11,33 +11,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from kwsd.dsp.features import BANDS, pcen
-from kwsd.evaluate.curve import Curve
-from kwsd.train.augment import Batch, Windows
+from kwsd.train.augment import KIND_SHARES, Batch, Windows
+from kwsd.train.float_scores import peaks, score_stream, smooth
 from kwsd.train.layers import STRIDE
-from kwsd.train.listen import LogPower
 from kwsd.train.network import Network, Shape
 from kwsd.train.pools import Pools
-from kwsd.train.rehearsal import Rehearsal, mean_miss_rate
-
-FloatArray = NDArray[np.float32]
 
 MINING_POINTS = (0.25, 0.45, 0.65, 0.85)
 MINED_PER_KIND = 400
-MINED_APART_STEPS = 100
-SMOOTHING_STEPS = 2
-"""More gave no fewer misses and came 20 ms a step later (docs/benchmarks/models.md)."""
-
-CHOICE_POINTS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+CHOICE_POINTS = (0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares of the training after which the averaged weights are a candidate."""
-
-WEIGHT_DECAY = 0.05
-SOFTNESS = 4.0
-"""Curves distinguish scores by 0.0001; a network that has been trained long has logits above 9."""
 
 POSITIVE_BALANCE = 0.8
 """Weight of all windows with a phrase against that of all others."""
@@ -101,64 +87,13 @@ def _batches(windows: Windows, config: FitConfig, first: int, last: int) -> Iter
     )
 
 
-def score_stream(
-    network: Network,
-    frames: LogPower,
-    chunk: int = 3000,
-    context: int = 400,
-    softness: float = 1.0,
-) -> FloatArray:
-    """Probability of every phrase at every step of a long stream, float32 [steps, phrases].
-
-    Logits are divided by `softness` first: the order of scores stays, and none saturates. The
-    stream is cut into chunks that overlap by `context` frames: enough for the network's memory and
-    for the level follower to settle.
-    """
-    starts = list(range(0, len(frames), chunk))
-    device = next(network.parameters()).device
-    scores = []
-    with torch.no_grad():
-        for first in range(0, len(starts), 16):
-            some = starts[first : first + 16]
-            power = np.full((len(some), context + chunk, BANDS), -18.0, np.float32)
-            for row, start in enumerate(some):
-                piece = frames[max(0, start - context) : start + chunk]
-                lead = context - min(start, context)
-                power[row, :lead] = piece[0]
-                power[row, lead : lead + len(piece)] = piece
-            features = pcen(np.exp(power)).transpose(0, 2, 1)
-            logits = network(torch.from_numpy(np.ascontiguousarray(features)).to(device))
-            scores.append(torch.sigmoid(logits / softness).cpu().numpy()[:, context // STRIDE :])
-    steps = np.concatenate(scores)
-    return steps.reshape(-1, steps.shape[-1])[: len(frames) // STRIDE]
-
-
-def smooth(scores: FloatArray) -> FloatArray:
-    """Moving average of the decision stage over the first axis."""
-    lead = np.zeros((SMOOTHING_STEPS - 1, *scores.shape[1:]), np.float32)
-    padded = np.concatenate([lead, scores])
-    steps = len(scores)
-    total = sum(padded[i : i + steps] for i in range(SMOOTHING_STEPS))
-    return np.asarray(total / np.float32(SMOOTHING_STEPS), np.float32)
-
-
-def peaks(scores: FloatArray, apart_steps: int = MINED_APART_STEPS) -> list[tuple[float, int]]:
-    """(score, step) of the highest scores, at least `apart_steps` from each other."""
-    free = np.ones(len(scores), bool)
-    found = []
-    for step in np.argsort(-scores, kind="stable")[:20_000]:
-        if free[step] and scores[step] > 0.02:
-            found.append((float(scores[step]), int(step)))
-            free[max(0, step - apart_steps) : step + apart_steps] = False
-    return found
-
-
 def _mine(network: Network, pools: Pools) -> list[tuple[str, int]]:
     """Where in the negatives the network hears a phrase."""
     network.eval()
     hard = []
     for kind, stream in pools.negatives.items():
-        if len(stream) > 1000:
+        # Room tone may still hold a trace of the word that it surrounded: it is no negative.
+        if kind in KIND_SHARES and len(stream) > 1000:
             for scores in smooth(score_stream(network, stream)).T:
                 found = peaks(scores)[:MINED_PER_KIND]
                 hard += [(kind, step * STRIDE) for _, step in found]
@@ -230,7 +165,7 @@ def fit(
         report(f"training on {device}")
     network = Network(shape, phrases).to(device)
     mean = copy.deepcopy(network)
-    optimizer = torch.optim.AdamW(network.parameters(), config.peak_rate, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(network.parameters(), config.peak_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.peak_rate, total_steps=config.steps, pct_start=0.1
     )
@@ -295,28 +230,6 @@ def fit(
                 },
             )
     return (mean if cost is None else chosen).cpu().eval()
-
-
-def development_curves(network: Network, rehearsal: Rehearsal) -> dict[int, Curve]:
-    """Misses against false accepts of every phrase, scores softened by `SOFTNESS`."""
-    return rehearsal.curves(
-        lambda frames: smooth(score_stream(network, frames, softness=SOFTNESS)),
-        lambda scores: [height for height, _ in peaks(scores)],
-    )
-
-
-def development_cost(network: Network, rehearsal: Rehearsal) -> float:
-    """Mean miss rate over phrases and false-accept rates that count, on development recordings."""
-    curves = development_curves(network, rehearsal)
-    return float(np.mean([mean_miss_rate(curve) for curve in curves.values()]))
-
-
-def operating_logits(curve: Curve) -> tuple[float, float]:
-    """Logits of the threshold for one false accept an hour, and of the middle positive."""
-    point = curve.at_rate(1.0) or curve.at_none_seen()
-    softened = np.clip([point.threshold, float(np.median(curve.positives))], 1e-4, 1.0 - 1e-4)
-    low, high = SOFTNESS * np.log(softened / (1.0 - softened))
-    return float(low), float(high)
 
 
 def _store(checkpoint: Path, state: dict[str, Any]) -> None:

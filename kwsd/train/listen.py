@@ -30,6 +30,15 @@ def read_audio(path: Path) -> FloatArray:
     AudioError
         The file cannot be read, is empty or is silent.
     """
+    mono = read_response(path)
+    frames = mono[: len(mono) // 480 * 480].reshape(-1, 480)
+    if len(frames) == 0 or 10 * np.log10((frames**2).mean(axis=1).max() + 1e-12) < SILENT_DBFS:
+        raise AudioError(f"{path}: silent (nothing above {SILENT_DBFS:g} dBFS)")
+    return mono
+
+
+def read_response(path: Path) -> FloatArray:
+    """As `read_audio`, however short or quiet: an impulse response is both."""
     try:
         pcm, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
@@ -39,9 +48,6 @@ def read_audio(path: Path) -> FloatArray:
         mono = np.asarray(soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ), dtype=np.float32)
     if not np.all(np.isfinite(mono)):
         raise AudioError(f"{path}: holds samples that are not finite")
-    frames = mono[: len(mono) // 480 * 480].reshape(-1, 480)
-    if len(frames) == 0 or 10 * np.log10((frames**2).mean(axis=1).max() + 1e-12) < SILENT_DBFS:
-        raise AudioError(f"{path}: silent (nothing above {SILENT_DBFS:g} dBFS)")
     return mono
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kwsd.errors import UsageError
 from kwsd.train.corpus import build_corpus
 from kwsd.train.fit import FitConfig
 from kwsd.train.kokoro import Kokoro
@@ -14,6 +15,9 @@ from kwsd.train.pools import Amounts, Pools, Spoken, load, prepare, recipe_key, 
 from kwsd.train.recordings import Recording
 
 Report = Callable[[str], None]
+
+RECIPE = 2
+"""Raise it where what pools hold changes: pools of before are not used then."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,21 @@ class Plan:
     @property
     def synthesises(self) -> bool:
         """Whether synthetic speech is wanted at all."""
-        return any(self.amounts.renderings.values())
+        amounts = self.amounts
+        return any(amounts.renderings.values()) or amounts.sayings > 0 or amounts.bulk_seconds > 0
 
 
 def make_corpora(plan: Plan, report: Report) -> tuple[Spoken, ...]:
-    """Render what is missing; refuses a phrase that cannot make a wake word (`UsageError`)."""
+    """Render what is missing.
+
+    Raises
+    ------
+    UsageError
+        A phrase cannot make a wake word, or one of them is a part of another.
+    RuntimeUnavailable
+        The synthesizer cannot be had.
+    """
+    _check_apart([_letters(target.phrase) for target in plan.targets], plan)
     if not plan.synthesises:
         return tuple(Spoken(target.phrase) for target in plan.targets)
     cache = plan.work / "kokoro"
@@ -82,10 +96,11 @@ def make_corpora(plan: Plan, report: Report) -> tuple[Spoken, ...]:
     said = {target.phrase: voice.phonemes(target.phrase.capitalize()) for target in plan.targets}
     for phrase, phonemes in said.items():
         lint(phrase, phonemes)
+    _check_apart([phones(said[target.phrase]) for target in plan.targets], plan)
     del voice
     spoken = []
     for target in plan.targets:
-        folder = plan.work / target.name / "corpus"
+        folder = plan.work / target.name / f"corpus-{plan.seed}"
         done = 0
         for done, _ in enumerate(
             build_corpus(
@@ -101,16 +116,44 @@ def make_corpora(plan: Plan, report: Report) -> tuple[Spoken, ...]:
     return tuple(spoken)
 
 
+def _letters(phrase: str) -> str:
+    return "".join(c for c in phrase.lower() if c.isalnum())
+
+
+def _check_apart(spelt: Sequence[str], plan: Plan) -> None:
+    """A phrase that holds another one would have to be that and not be that."""
+    for one, target in zip(spelt, plan.targets, strict=True):
+        for other, longer in zip(spelt, plan.targets, strict=True):
+            if longer != target and one in other:
+                raise UsageError(
+                    f"{longer.phrase!r} contains {target.phrase!r}: each would be a negative of "
+                    "the other; train them apart"
+                )
+
+
 def pools_key(plan: Plan, spoken: Sequence[Spoken]) -> str:
     """Names what the pools of a plan are made from."""
     return recipe_key(
-        [spoken, plan.seed, plan.amounts, plan.responses]
-        + [recording.path for recording in plan.train]
+        [RECIPE, spoken, plan.seed, plan.amounts, plan.responses]
+        + [(item.path, item.role, item.phrase) for item in plan.train]
+    )
+
+
+def checkpoint_key(plan: Plan, spoken: Sequence[Spoken]) -> str:
+    """Names what a training has learnt from and chosen by: on other data it must not go on."""
+    return recipe_key(
+        [pools_key(plan, spoken)] + [(item.path, item.role, item.phrase) for item in plan.develop]
     )
 
 
 def make_pools(plan: Plan, spoken: Sequence[Spoken], report: Report) -> Pools:
-    """Pools of this plan, from the cache if they were made before."""
+    """Pools of this plan, from the cache if they were made before.
+
+    Raises
+    ------
+    AudioError
+        Too little of a phrase can be read.
+    """
     cached = plan.work / f"pools-{pools_key(plan, spoken)}.npz"
     if cached.is_file():
         report(f"pools: {cached}")

@@ -149,7 +149,8 @@ def prepare(
     unwanted = tuple(item.phones for item in spoken if item.phones)
     studio = Studio(seed, tuple(rooms), music, unwanted)
     report(f"rooms: {len(rooms)}, sounds to play: {len(music)}")
-    pieces = _pieces(spoken, recordings, amounts, bool(music), unwanted)
+    music_s = sum(map(len, music)) / SAMPLE_RATE_HZ
+    pieces = _pieces(spoken, recordings, amounts, music_s, unwanted)
     numbered = [replace(piece, number=number) for number, piece in enumerate(pieces)]
     words: list[Word] = []
     clips: Counter[int] = Counter()
@@ -182,7 +183,7 @@ def _pieces(
     spoken: Sequence[Spoken],
     recordings: Sequence[Recording],
     amounts: Amounts,
-    music: bool,
+    music_s: float,
     unwanted: Sequence[str],
 ) -> list[Piece]:
     pieces: list[Piece] = []
@@ -204,7 +205,12 @@ def _pieces(
             pieces.append(Piece("recorded word", 0, recording.path, phrase=number))
         else:
             pieces.append(Piece(recording.role, 0, recording.path))
-    lengths_s = {"bulk": amounts.bulk_seconds, "residue": amounts.residue_seconds if music else 0.0}
+    # More residue than this would only repeat the same sounds.
+    longest_s = RESIDUE_REPEATS * music_s
+    lengths_s = {
+        "bulk": amounts.bulk_seconds,
+        "residue": min(amounts.residue_seconds, longest_s),
+    }
     for kind, length_s in lengths_s.items():
         pieces += [Piece(kind, 0)] * int(np.ceil(length_s / PIECE_LENGTHS_S[kind]))
     return pieces

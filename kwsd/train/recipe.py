@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from kwsd.dsp.features import HOP_SAMPLES
 from kwsd.errors import AudioError
 from kwsd.evaluate.judge import judge
+from kwsd.evaluate.judge import plan as plan_jobs
 from kwsd.evaluate.result import Result
 from kwsd.evaluate.selection import Positive, Selection
 from kwsd.model.package import ModelPackage, Sensitivity, Timing
@@ -19,21 +21,22 @@ from kwsd.model.write import DataSource, PackageContent, write_package
 from kwsd.train.augment import Windows
 from kwsd.train.card import CardFacts, write_card
 from kwsd.train.corpus import load_manifest
-from kwsd.train.fit import (
+from kwsd.train.fit import fit
+from kwsd.train.float_scores import (
     SMOOTHING_STEPS,
     development_cost,
     development_curves,
-    fit,
     operating_logits,
 )
 from kwsd.train.layers import FloatNet, centred, save_net
 from kwsd.train.network import to_float_net
 from kwsd.train.operating_points import RATES_PER_HOUR, choose_points, sensitivities
-from kwsd.train.plan import Plan, Report, Target, make_corpora, make_pools, pools_key
+from kwsd.train.plan import Plan, Report, Target, checkpoint_key, make_corpora, make_pools
 from kwsd.train.pools import MIN_POSITIVES, Pools, Spoken
 from kwsd.train.quantise import calibrate
 from kwsd.train.recordings import amounts
 from kwsd.train.rehearsal import rehearse
+from kwsd.train.studio import LEAD_SAMPLES
 from kwsd.train.tflite_writer import write_tflite
 from kwsd.train.vectors import record
 
@@ -92,8 +95,10 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         plan.work,
         report,
     )
-    # Named after the data: a run on other data must not go on from here.
-    checkpoint = plan.work / f"checkpoint-{pools_key(plan, spoken)}.pt"
+    for selection in selections:
+        # Too little to judge by is said before the training, not after it.
+        plan_jobs(selection)
+    checkpoint = plan.work / f"checkpoint-{checkpoint_key(plan, spoken)}.pt"
     cost = partial(development_cost, rehearsal=rehearsal) if rehearsal is not None else None
     network = fit(pools, plan.fit, checkpoint, report, cost=cost, phrases=len(plan.targets))
     signals = calibration_signals(pools, len(plan.targets), plan.seed)
@@ -136,7 +141,7 @@ def _package(
     (plan.work / target.name).mkdir(parents=True, exist_ok=True)
     save_net(net, plan.work / target.name / FLOAT_NET)
     blob = write_tflite(net, calibrate(net, signals), plan.precision)
-    # The first windows of each batch hold the phrases.
+    # A stretch with phrases in it, where there are not too many of them.
     recorded = record(blob, np.concatenate(signals[:24]), VECTOR_STEPS)
     word_ms = _word_length_ms(pools, plan.targets.index(target))
     content = PackageContent(
@@ -182,17 +187,21 @@ def _package(
 def _check_positives(plan: Plan) -> None:
     for target in plan.targets:
         found = sum(r.role == "positive" and r.phrase == target.phrase for r in plan.train)
-        if found + plan.amounts.renderings.get("positive", 0) < MIN_POSITIVES:
+        synthetic = plan.amounts.renderings.get("positive", 0) + plan.amounts.sayings
+        if found + synthetic < MIN_POSITIVES:
             raise AudioError(
-                f"{found} recordings and no synthetic speech for {target.phrase!r}: at least "
-                f"{MIN_POSITIVES} are needed; add recordings or leave out --no-synthesis"
+                f"{found} recordings and {synthetic} synthetic sayings of {target.phrase!r}: at "
+                f"least {MIN_POSITIVES} are needed; add recordings, or ask for more --renderings"
             )
 
 
 def _word_length_ms(pools: Pools, phrase: int) -> float:
-    """Median length of the synthetic words of a phrase, or of all."""
+    """Median length of the synthetic words of a phrase; without any, of its recordings."""
     words = [word for word in pools.words if word.phrase == phrase]
-    ends = [word.end for word in words if not word.real] or [word.end for word in words]
+    ends = [word.end for word in words if not word.real]
+    if not ends:
+        lead_frames = LEAD_SAMPLES // HOP_SAMPLES
+        ends = [max(1, word.end - lead_frames) for word in words]
     return float(np.median(ends) * 10.0)
 
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from kwsd.dsp.features import SAMPLE_RATE_HZ
 from kwsd.errors import RuntimeUnavailable
-from kwsd.train.listen import read_audio
+from kwsd.train.listen import read_response
 
 FloatArray = NDArray[np.float32]
 
@@ -120,8 +119,9 @@ def measured_rooms(
     """
     rooms: list[Room] = []
     for path in responses:
-        if soundfile.info(path).duration < SHORTEST_S:
+        heard = read_response(path)
+        if len(heard) < SHORTEST_S * SAMPLE_RATE_HZ:
             continue
-        talker = _unit(read_audio(path).astype(np.float64), keep_delay=False)
+        talker = _unit(heard.astype(np.float64), keep_delay=False)
         rooms.append(Room(talker, loudspeakers[int(rng.integers(len(loudspeakers)))]))
     return rooms

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.dsp.features import HOP_SAMPLES
 from kwsd.errors import AudioError
-from kwsd.evaluate.recording import speech_bounds
+from kwsd.evaluate.recording import levels_dbfs, speech_bounds
 from kwsd.train.bulk_speech import bulk_speech, sayings
 from kwsd.train.copies import TAIL_SAMPLES, WET_SHARE, synthetic_copy, vary
-from kwsd.train.listen import LogPower, hear, log_power, read_audio
+from kwsd.train.listen import LogPower, hear, read_audio
 from kwsd.train.residue import PIECE_SECONDS, residue_piece
 from kwsd.train.rooms import Room
 
@@ -36,6 +36,10 @@ SAYINGS_A_PIECE = 20
 LEAD_SAMPLES = SAMPLE_RATE_HZ // 2
 """Kept in front of the word of a recording: its own room tone."""
 
+TONE_BELOW_DB = 20.0
+"""A second saying, or half of a word behind a pause, is no room tone."""
+
+SILENT_TONE_DBFS = -95.0
 TONE_GAP_SAMPLES = SAMPLE_RATE_HZ // 20
 """What lies this close to a word is not taken for room tone."""
 
@@ -115,11 +119,19 @@ def _recorded_word(piece: Piece, studio: Studio, rng: np.random.Generator) -> He
     first, last = speech_bounds(pcm)
     start = max(0, first - LEAD_SAMPLES)
     word = pcm[start : last + TAIL_SAMPLES]
-    tones = (pcm[: max(0, first - TONE_GAP_SAMPLES)], pcm[last + TONE_GAP_SAMPLES :])
+    around = (pcm[: max(0, first - TONE_GAP_SAMPLES)], pcm[last + TONE_GAP_SAMPLES :])
+    loudest_dbfs = float(levels_dbfs(pcm[first:last]).max())
     return Heard(
         _word_copies(word, last - start, REAL_COPIES, True, studio, rng),
-        tones=tuple(log_power(tone) for tone in tones if len(tone) > 4 * HOP_SAMPLES),
+        tones=tuple(hear(tone) for tone in around if _is_tone(tone, loudest_dbfs)),
     )
+
+
+def _is_tone(pcm: FloatArray, word_dbfs: float) -> bool:
+    """Neither digital silence nor something that might be said."""
+    if len(pcm) < 4 * HOP_SAMPLES:
+        return False
+    return SILENT_TONE_DBFS < float(levels_dbfs(pcm).max()) < word_dbfs - TONE_BELOW_DB
 
 
 def _sayings(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
@@ -172,7 +184,7 @@ PIECE_LENGTHS_S = {"bulk": BULK_PIECE_SECONDS, "residue": PIECE_SECONDS}
 _studio: Studio | None = None
 
 
-def _open(studio: Studio) -> None:
+def _open(studio: Studio | None) -> None:
     global _studio
     _studio = studio
 
@@ -192,7 +204,11 @@ def work_through(
     """Do all pieces; they come back in their order, whatever the number of processes."""
     if workers == 1:
         _open(studio)
-        yield from ((piece, _do(piece)) for piece in pieces)
+        try:
+            yield from ((piece, _do(piece)) for piece in pieces)
+        finally:
+            # Hours of sounds are not kept for the training.
+            _open(None)
         return
     # Forked, so that what the studio holds is not copied.
     context = multiprocessing.get_context("fork")

@@ -1,0 +1,68 @@
+"""What a training run is asked for: phrases that fit together, caches that fit the data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch: pip install '.[train]'")
+pytest.importorskip("pyroomacoustics", reason="training needs pyroomacoustics")
+
+from kwsd.errors import UsageError  # noqa: E402
+from kwsd.train.fit import FitConfig  # noqa: E402
+from kwsd.train.plan import Plan, Target, checkpoint_key, make_corpora, pools_key  # noqa: E402
+from kwsd.train.pools import Amounts, Spoken  # noqa: E402
+from kwsd.train.recordings import Recording  # noqa: E402
+
+NONE = Amounts({"positive": 0, "near": 0, "other": 0})
+SPOKEN = (Spoken("computer"),)
+
+
+def recording(name: str, role: str = "positive", phrase: str = "computer") -> Recording:
+    return Recording(Path(name), role, "set", "CC0", 1.0, phrase=phrase)
+
+
+def plan(*phrases: str, amounts: Amounts = NONE) -> Plan:
+    return Plan(
+        targets=tuple(Target(phrase, phrase, Path(phrase)) for phrase in phrases),
+        work=Path("work"),
+        seed=1,
+        amounts=amounts,
+        train=(recording("a.wav"), recording("b.wav", "speech", "")),
+        develop=(recording("c.wav"),),
+        fit=FitConfig(),
+        workers=1,
+        command="",
+    )
+
+
+def quiet(_: str) -> None:
+    return None
+
+
+def test_a_phrase_inside_another_is_refused() -> None:
+    with pytest.raises(UsageError, match="'hey computer' contains 'computer'"):
+        make_corpora(plan("computer", "hey computer"), quiet)
+    assert len(make_corpora(plan("computer", "jarvis"), quiet)) == 2
+
+
+def test_any_synthetic_speech_needs_the_synthesizer() -> None:
+    assert not plan("computer").synthesises
+    assert plan("computer", amounts=replace(NONE, sayings=1)).synthesises
+    assert plan("computer", amounts=replace(NONE, bulk_seconds=1.0)).synthesises
+
+
+def test_a_corrected_label_makes_new_pools() -> None:
+    before = plan("computer")
+    after = replace(before, train=(before.train[0], recording("b.wav")))
+    assert pools_key(before, SPOKEN) != pools_key(after, SPOKEN)
+    assert pools_key(before, SPOKEN) == pools_key(replace(before, workers=2), SPOKEN)
+
+
+def test_other_development_recordings_do_not_go_on_from_a_checkpoint() -> None:
+    before = plan("computer")
+    after = replace(before, develop=(recording("d.wav"),))
+    assert pools_key(before, SPOKEN) == pools_key(after, SPOKEN)
+    assert checkpoint_key(before, SPOKEN) != checkpoint_key(after, SPOKEN)
