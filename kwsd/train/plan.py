@@ -12,7 +12,7 @@ from kwsd.train.fit import FitConfig
 from kwsd.train.kokoro import Kokoro
 from kwsd.train.phrase import lint, phones
 from kwsd.train.pools import Amounts, Pools, Spoken, load, prepare, recipe_key, save
-from kwsd.train.recordings import Recording
+from kwsd.train.recordings import Recording, letters
 
 Report = Callable[[str], None]
 
@@ -88,7 +88,7 @@ def make_corpora(plan: Plan, report: Report) -> tuple[Spoken, ...]:
     RuntimeUnavailable
         The synthesizer cannot be had.
     """
-    _check_apart([_letters(target.phrase) for target in plan.targets], plan)
+    _check_apart([letters(target.phrase) for target in plan.targets], plan)
     if not plan.synthesises:
         return tuple(Spoken(target.phrase) for target in plan.targets)
     cache = plan.work / "kokoro"
@@ -114,10 +114,6 @@ def make_corpora(plan: Plan, report: Report) -> tuple[Spoken, ...]:
         phonemes = said[target.phrase]
         spoken.append(Spoken(target.phrase, folder, phonemes, phones(phonemes)))
     return tuple(spoken)
-
-
-def _letters(phrase: str) -> str:
-    return "".join(c for c in phrase.lower() if c.isalnum())
 
 
 def _check_apart(spelt: Sequence[str], plan: Plan) -> None:

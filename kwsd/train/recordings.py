@@ -44,13 +44,14 @@ class Recording:
     """What a positive says, as the phrase was given."""
 
 
+def letters(text: str) -> str:
+    """What of a label or phrase counts: neither case nor spaces nor underscores."""
+    return "".join(c for c in text.lower() if c.isalnum())
+
+
 def same_word(label: str, phrase: str) -> bool:
-    """Whether an index label names the phrase: case, spaces and underscores do not count."""
-
-    def plain(text: str) -> str:
-        return "".join(c for c in text.lower() if c.isalnum())
-
-    return plain(label) == plain(phrase)
+    """Whether an index label names the phrase."""
+    return letters(label) == letters(phrase)
 
 
 def indexed(folder: Path, phrases: Sequence[str], split: str) -> list[Recording]:
