@@ -85,19 +85,19 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
     """
     _check_positives(plan)
     spoken = make_corpora(plan, report)
-    pools = make_pools(plan, spoken, report)
     selections = [
         _selection(plan, target, item) for target, item in zip(plan.targets, spoken, strict=True)
     ]
+    for selection in selections:
+        # Too little to judge by is said before the training, not after it.
+        plan_jobs(selection)
+    pools = make_pools(plan, spoken, report)
     rehearsal = rehearse(
         [(i, positive) for i, some in enumerate(selections) for positive in some.positives],
         [r for r in plan.develop if r.role != "positive"],
         plan.work,
         report,
     )
-    for selection in selections:
-        # Too little to judge by is said before the training, not after it.
-        plan_jobs(selection)
     checkpoint = plan.work / f"checkpoint-{checkpoint_key(plan, spoken)}.pt"
     cost = partial(development_cost, rehearsal=rehearsal) if rehearsal is not None else None
     network = fit(pools, plan.fit, checkpoint, report, cost=cost, phrases=len(plan.targets))
