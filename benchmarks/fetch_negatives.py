@@ -1,6 +1,7 @@
 """Fetch hours of real recordings in which no wake word is said, from ordinary Debian packages.
 
     python benchmarks/fetch_negatives.py OUT [--debs FOLDER] [--only SET ...]
+    python benchmarks/fetch_negatives.py MUSIC --only songs
 
 Each set comes from one package: `apt-get download`, unpacked without installing, decoded and
 resampled to 16 kHz mono FLAC under ``OUT/<set>/``. Clips with the same content are kept once.
@@ -9,7 +10,9 @@ complete is not fetched again, so an interrupted run goes on where it stopped.
 
 The recordings keep their own licences (see the index); most are copyleft, none may be committed
 here. Nobody has listened to all of them: a false accept on them is worth a listen. The three G.722
-sets need the package ``G722`` (`pip install G722`) and are left out without it.
+sets need the package ``G722`` (`pip install G722`) and are left out without it. ``songs`` is music
+under the MIT licence for the device to play in training (`kwsmodel train --noise MUSIC`); it comes
+when it is named, into a folder of its own.
 """
 
 from __future__ import annotations
@@ -57,6 +60,9 @@ class Collection:
     patterns: tuple[str, ...]
     """Files, as glob patterns below the unpacked package."""
 
+    asked: bool = False
+    """Fetched where it is named only: it trains, so it must not come among what judges."""
+
 
 COLLECTIONS = {
     "amazon-queen": Collection(
@@ -74,6 +80,7 @@ COLLECTIONS = {
     "asterisk-fr": Collection("asterisk-core-sounds-fr-g722", "CC-BY-SA-3.0", ("**/*.g722",)),
     "asterisk-it": Collection("asterisk-core-sounds-it-g722", "CC-BY-SA-3.0", ("**/*.g722",)),
     "asterisk-ru": Collection("asterisk-core-sounds-ru-g722", "CC-BY-SA-3.0", ("**/*.g722",)),
+    "songs": Collection("fretsonfire-songs-sectoid", "MIT", ("**/*.ogg",), asked=True),
 }
 
 
@@ -226,9 +233,10 @@ def _read_index(path: Path) -> list[Row]:
 def main() -> int:
     """Fetch, convert, list."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    usual = [name for name, collection in COLLECTIONS.items() if not collection.asked]
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for the recordings")
     parser.add_argument("--debs", type=Path, help="folder of the packages (default: OUT/debs)")
-    parser.add_argument("--only", nargs="+", metavar="SET", default=list(COLLECTIONS))
+    parser.add_argument("--only", nargs="+", metavar="SET", default=usual)
     args = parser.parse_args()
     try:
         for name in args.only:

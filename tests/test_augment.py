@@ -28,7 +28,7 @@ def tone_word(real: bool) -> Word:
     frames = np.full((WORD_FRAMES + TAIL_FRAMES, BANDS), -18.0, np.float16)
     frames[: WORD_FRAMES - TONE_FRAMES] = -6.0
     frames[WORD_FRAMES - TONE_FRAMES : WORD_FRAMES, TONE_BAND - 1 : TONE_BAND + 2] = 2.0
-    return Word(frames, WORD_FRAMES, real)
+    return Word(frames, 0, WORD_FRAMES, real)
 
 
 def made_up_pools(kinds: tuple[str, ...] = ("speech", "synthetic", "noise", "residue")) -> Pools:
@@ -100,6 +100,41 @@ def test_digital_silence_becomes_a_noise_floor() -> None:
     # A frozen smoother would give 0 everywhere; a floor moves from frame to frame, little where
     # the silence itself is louder than the floor that was drawn.
     assert np.all(batch.features.std(axis=2).mean(axis=1) > 0.003)
+
+
+def test_half_of_a_recorded_word_is_never_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The room before a word must not count as its first half: the rest would be the whole word."""
+    monkeypatch.setattr(augment, "HALF_WORD_SHARE", 1.0)
+    monkeypatch.setattr(augment, "NOISE_SHARE", 0.0)
+    monkeypatch.setattr(augment, "CHANGED_SHARE", 0.0)
+    lead = 60
+    frames = np.full((lead + WORD_FRAMES + TAIL_FRAMES, BANDS), -18.0, np.float16)
+    # Bands below the middle in the first third of the word, above it in the last third.
+    third = WORD_FRAMES // 3
+    frames[lead : lead + third, 4:8] = 2.0
+    frames[lead + 2 * third : lead + WORD_FRAMES, 30:34] = 2.0
+    word = Word(frames, lead, lead + WORD_FRAMES, True)
+    windows = Windows(Pools([word], {"speech": np.full((2000, BANDS), -18.0, np.float16)}))
+    heard = np.zeros((60, 2), bool)
+    for seed in range(60):
+        window = windows._negative(np.random.default_rng(seed))
+        others = window[:, 15:20].max(axis=1) + 1e-3
+        heard[seed] = [(window[:, b : b + 4].max(axis=1) > 10 * others).any() for b in (4, 30)]
+    assert heard.any(axis=0).all() and not heard.all(axis=1).any()
+
+
+def test_a_retimed_word_keeps_its_place() -> None:
+    frames = np.zeros((100, BANDS), np.float32)
+    frames[30:80] = 1.0
+    lengths = []
+    for seed in range(50):
+        heard, first, end = augment._retimed(
+            np.random.default_rng(seed), frames, 30, 80, (-0.4, 0.2)
+        )
+        assert np.all(np.abs(heard[first + 1 : end - 1] - 1.0) < 1e-6)
+        assert np.all(heard[: max(0, first - 1)] == 0) and np.all(heard[end + 1 :] == 0)
+        lengths.append(end - first)
+    assert min(lengths) < 50 < 65 < max(lengths)
 
 
 def test_mined_places_are_drawn_again() -> None:

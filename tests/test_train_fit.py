@@ -42,7 +42,7 @@ def pools() -> Pools:
     for real in (False, True):
         frames = rng.normal(-9, 1, (60, BANDS)).astype(np.float16)
         frames[:40, 15:18] += 6
-        words.append(Word(frames, 40, real))
+        words.append(Word(frames, 0, 40, real))
     streams = {
         kind: rng.normal(-9, 1, (1500, BANDS)).astype(np.float16) for kind in ("speech", "noise")
     }

@@ -12,9 +12,16 @@ pytest.importorskip("soxr", reason="training pools need soxr")
 pytest.importorskip("pyroomacoustics", reason="training needs pyroomacoustics")
 
 from kwsd.errors import AudioError  # noqa: E402
-from kwsd.train.copies import coded, synthetic_copy, vary  # noqa: E402
+from kwsd.train.copies import coded, synthetic_copy, vary, whole  # noqa: E402
+from kwsd.train.residue import KEPT_SAMPLES, over_playback  # noqa: E402
 from kwsd.train.rooms import Room, measured_rooms  # noqa: E402
-from kwsd.train.studio import Piece, Studio, work_through  # noqa: E402
+from kwsd.train.studio import (  # noqa: E402
+    REAL_COPIES,
+    SYNTHETIC_COPIES,
+    Piece,
+    Studio,
+    work_through,
+)
 
 RATE_HZ = 16_000
 
@@ -42,18 +49,34 @@ def test_a_codec_keeps_length_and_place_and_changes_the_rest() -> None:
 def test_a_copy_tells_where_its_word_ends() -> None:
     pcm = tone()
     for seed in range(6):
-        copy, end = vary(pcm, len(pcm), [], 0.0, np.random.default_rng(seed))
-        inside = np.flatnonzero(np.abs(copy) > 0.02)
-        assert abs(int(inside[-1]) - end) < 0.06 * RATE_HZ
-        assert 0.85 < end / len(pcm) < 1.17
+        copy = vary(whole(pcm), [], 0.0, np.random.default_rng(seed))
+        inside = np.flatnonzero(np.abs(copy.pcm) > 0.02)
+        assert abs(int(inside[-1]) - copy.last) < 0.06 * RATE_HZ
+        assert 0.85 < copy.last / len(pcm) < 1.17
+        assert copy.first == 0
+
+
+def test_speech_over_playback_stays_where_it_was_and_most_of_the_echo_goes() -> None:
+    rng = np.random.default_rng(5)
+    music = rng.standard_normal(4 * RATE_HZ).astype(np.float32)
+    said = (0.1 * rng.standard_normal(RATE_HZ)).astype(np.float32)
+    for seed in range(4):
+        heard = over_playback(whole(said), [music], [room()], np.random.default_rng(seed))
+        assert heard.first == KEPT_SAMPLES
+        assert heard.last == len(heard.pcm) == KEPT_SAMPLES + len(said)
+        place = np.correlate(heard.pcm, said, "valid")
+        assert abs(int(np.argmax(place)) - KEPT_SAMPLES) <= 1
+        # Something of the echo is there before the speech, and in it.
+        before, under = heard.pcm[:KEPT_SAMPLES], heard.pcm[KEPT_SAMPLES:] - said
+        assert np.mean(before**2) > 0 and np.mean(under**2) > np.mean(before**2) / 100
 
 
 def test_some_synthetic_copies_pass_the_codec() -> None:
     pcm = tone()
     copies = [
         (
-            synthetic_copy(pcm, 1, [], 0.0, np.random.default_rng(seed))[0],
-            vary(pcm, 1, [], 0.0, np.random.default_rng(seed))[0],
+            synthetic_copy(whole(pcm), [], 0.0, np.random.default_rng(seed)).pcm,
+            vary(whole(pcm), [], 0.0, np.random.default_rng(seed)).pcm,
         )
         for seed in range(40)
     ]
@@ -92,13 +115,13 @@ def test_pieces_come_back_in_order_whatever_the_number_of_processes(tmp_path: Pa
     beside = list(work_through(pieces, studio, 2))
     assert [piece.number for piece, _ in alone] == list(range(6))
     assert "3.wav" in alone[3][1].skipped
-    assert len(alone[0][1].words) == len(alone[1][1].words) == 6
+    assert (len(alone[0][1].words), len(alone[1][1].words)) == (SYNTHETIC_COPIES, REAL_COPIES)
     for (_, one), (_, two) in zip(alone, beside, strict=True):
         for a, b in zip(one.streams, two.streams, strict=True):
             np.testing.assert_array_equal(a, b)
-        for (a, end_a), (b, end_b) in zip(one.words, two.words, strict=True):
+        for (a, *bounds_a), (b, *bounds_b) in zip(one.words, two.words, strict=True):
             np.testing.assert_array_equal(a, b)
-            assert end_a == end_b
+            assert bounds_a == bounds_b
 
 
 def test_room_tone_is_neither_silence_nor_a_second_saying(tmp_path: Path) -> None:

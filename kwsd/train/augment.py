@@ -31,6 +31,19 @@ IGNORE_AFTER_STEPS = 16
 REAL_SHARE = 0.45
 """Share of the positives that are recordings, if there are any."""
 
+CHANGED_SHARE = 0.8
+"""Of the words that get another tempo and vocal tract."""
+
+TEMPO = ((-0.35, 0.2), (-0.2, 0.2))
+"""Log of the tempo of synthetic words and of recordings. People speak to a device more slowly than
+synthesizers speak."""
+
+LOCAL_TEMPO = 0.25
+"""How far the log of the tempo departs from that on the way through a word."""
+
+TEMPO_KNOTS = 4
+WORD_TRACT = 0.15
+OTHER_TRACT = 0.08
 HALF_WORD_SHARE = 0.05
 HARD_SHARE = 0.35
 KIND_SHARES = {"speech": 0.5, "synthetic": 0.2, "bulk": 0.33, "noise": 0.13, "residue": 0.12}
@@ -136,19 +149,20 @@ class Windows:
         kinds, shares = self._kinds
         return kinds[int(np.searchsorted(shares, rng.random()))]
 
-    def _word(self, rng: np.random.Generator, phrase: int) -> tuple[FloatArray, int]:
-        """Power of one saying and where it ends."""
+    def _word(self, rng: np.random.Generator, phrase: int) -> tuple[FloatArray, int, int]:
+        """Power of one saying, and where it begins and ends."""
         pools: dict[int, list[Word]] = self._words[phrase]
         real = int(bool(pools[1]) and (not pools[0] or rng.random() < REAL_SHARE))
         word = pools[real][int(rng.integers(len(pools[real])))]
-        frames, end = np.exp(word.frames.astype(np.float32)), word.end
-        if rng.random() < 0.7:
-            frames, factor = _warp(rng, frames, 0.2, 0.08)
-            end = int(end / factor)
-        return frames, max(1, min(end, len(frames)))
+        frames, first, end = np.exp(word.frames.astype(np.float32)), word.first, word.end
+        if rng.random() < CHANGED_SHARE:
+            frames, first, end = _retimed(rng, frames, first, end, TEMPO[real])
+            frames = _retracted(rng, frames, WORD_TRACT)
+        end = max(1, min(end, len(frames)))
+        return frames, min(first, end - 1), end
 
     def _positive(self, rng: np.random.Generator, phrase: int) -> tuple[FloatArray, int]:
-        word, end = self._word(rng, phrase)
+        word, _, end = self._word(rng, phrase)
         at = _between(rng, max(WARM_FRAMES + 30, end), TOTAL_FRAMES - 30) - end
         return self._place(rng, word, at, end), at + end
 
@@ -184,13 +198,13 @@ class Windows:
         else:
             frames = self._cut(rng, self._kind(rng))
         if rng.random() < 0.3:
-            frames, _ = _warp(rng, frames, 0.0, 0.08)
+            frames = _retracted(rng, frames, OTHER_TRACT)
         return frames
 
     def _half_word(self, rng: np.random.Generator) -> FloatArray:
-        word, end = self._word(rng, int(rng.integers(self.phrases)))
-        share = rng.uniform(0.4, 0.65)
-        half = word[: int(end * share)] if rng.random() < 0.5 else word[int(end * share) :]
+        word, first, end = self._word(rng, int(rng.integers(self.phrases)))
+        middle = first + int((end - first) * rng.uniform(0.4, 0.65))
+        half = word[:middle] if rng.random() < 0.5 else word[middle:]
         # Not an empty one: a word may be one frame long.
         half = half if len(half) else word
         at = _between(rng, WARM_FRAMES + 30, TOTAL_FRAMES - 30) - len(half)
@@ -207,7 +221,7 @@ class Windows:
             gain = np.clip(level - np.log(piece.max()), -SPLICE_GAIN, SPLICE_GAIN)
             pieces.append(piece * np.float32(np.exp(gain)))
             length += len(piece)
-        return _warp(rng, np.concatenate(pieces)[:TOTAL_FRAMES], 0.0, SPLICE_TRACT)[0]
+        return _retracted(rng, np.concatenate(pieces)[:TOTAL_FRAMES], SPLICE_TRACT)
 
     def _degrade(self, rng: np.random.Generator, frames: FloatArray) -> FloatArray:
         """Microphone colour, noise, level, noise floor and sometimes a telephone band."""
@@ -255,19 +269,29 @@ def _colour(rng: np.random.Generator) -> FloatArray:
     return np.exp(colour).astype(np.float32)
 
 
-def _warp(
-    rng: np.random.Generator, frames: FloatArray, tempo: float, tract: float
-) -> tuple[FloatArray, float]:
-    """Another tempo and vocal-tract length; gives the tempo factor too."""
-    factor = float(np.exp(rng.uniform(-tempo, tempo)))
-    if factor != 1.0:
-        places = (np.arange(int(len(frames) / factor)) * factor + 0.5).astype(int)
-        frames = frames[np.minimum(places, len(frames) - 1)]
-    stretch = np.exp(rng.uniform(-tract, tract))
-    bands = np.clip(np.arange(BANDS) * stretch, 0, BANDS - 1.001)
+def _retimed(
+    rng: np.random.Generator, frames: FloatArray, first: int, end: int, tempo: tuple[float, float]
+) -> tuple[FloatArray, int, int]:
+    """Another tempo, and in the word one that changes; gives where the word is now, too."""
+    knots = rng.uniform(*tempo) + rng.uniform(-LOCAL_TEMPO, LOCAL_TEMPO, TEMPO_KNOTS)
+    places = np.linspace(first, max(end, first + 1), TEMPO_KNOTS)
+    lengths = np.exp(-np.interp(np.arange(len(frames)), places, knots))
+    starts = np.concatenate([[0.0], np.cumsum(lengths)])
+    chosen = np.searchsorted(starts, np.arange(int(starts[-1])) + 0.5, side="right") - 1
+    last = len(frames) - 1
+    return (
+        frames[np.clip(chosen, 0, last)],
+        int(starts[min(first, last)]),
+        int(starts[min(end, last + 1)]),
+    )
+
+
+def _retracted(rng: np.random.Generator, frames: FloatArray, tract: float) -> FloatArray:
+    """Another length of the vocal tract: bands moved towards each other or apart."""
+    bands = np.clip(np.arange(BANDS) * np.exp(rng.uniform(-tract, tract)), 0, BANDS - 1.001)
     low = bands.astype(int)
     share = (bands - low).astype(np.float32)
-    return frames[:, low] * (1 - share) + frames[:, low + 1] * share, factor
+    return np.asarray(frames[:, low] * (1 - share) + frames[:, low + 1] * share, np.float32)
 
 
 def _mark(label: FloatArray, weight: FloatArray, end: int) -> None:

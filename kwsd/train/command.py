@@ -65,6 +65,14 @@ def add_parser(subparsers: Any) -> None:
         help="folder of recordings without the phrase, all for training; repeatable",
     )
     parser.add_argument(
+        "--noise",
+        type=Path,
+        action="append",
+        default=[],
+        help="folder of sounds or music without speech, all for training: they lie under words, "
+        "and the loudspeaker plays those above 2 s; repeatable",
+    )
+    parser.add_argument(
         "--dev-positives", type=Path, action="append", default=[], help="for the thresholds only"
     )
     parser.add_argument(
@@ -127,6 +135,8 @@ def _gather(args: argparse.Namespace, split: str) -> list[Recording]:
         found += plain_folder(folder, "positive", args.phrases[0])
     for folder in getattr(args, f"{prefix}negatives"):
         found += plain_folder(folder, "speech")
+    if split == "train":
+        found += [r for folder in args.noise for r in plain_folder(folder, "noise")]
     return found
 
 
@@ -229,7 +239,7 @@ def _command(args: argparse.Namespace) -> str:
         words += ["--rooms", str(args.rooms)]
     if args.responses:
         words += ["--responses", args.responses.resolve().name]
-    for option in ("data", "positives", "negatives", "dev_positives", "dev_negatives"):
+    for option in ("data", "positives", "negatives", "noise", "dev_positives", "dev_negatives"):
         for folder in getattr(args, option):
             words += [f"--{option.replace('_', '-')}", folder.resolve().name]
     return shlex.join(words)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import soundfile
@@ -34,6 +35,25 @@ TAIL_SAMPLES = SAMPLE_RATE_HZ // 3
 """Silence behind a clip for its reverberation."""
 
 
+@dataclass(frozen=True)
+class Clip:
+    """A recording or rendering, and where in it the speech is that matters."""
+
+    pcm: FloatArray
+    """float32 [samples]."""
+
+    first: int
+    """Sample in which the speech begins."""
+
+    last: int
+    """Sample in which it ends."""
+
+
+def whole(pcm: FloatArray) -> Clip:
+    """All of a signal as speech."""
+    return Clip(pcm, 0, len(pcm))
+
+
 def reverberant(pcm: FloatArray, response: FloatArray) -> FloatArray:
     """A signal in a room, same length."""
     size = 1 << int(np.ceil(np.log2(len(pcm) + len(response))))
@@ -52,24 +72,23 @@ def coded(pcm: FloatArray, level: float) -> FloatArray:
     return np.pad(heard, (0, max(0, len(pcm) - len(heard))))[: len(pcm)]
 
 
-def vary(
-    pcm: FloatArray, end: int, rooms: Sequence[Room], wet: float, rng: np.random.Generator
-) -> tuple[FloatArray, int]:
-    """Another speaker-like copy in a room; gives the audio and where the word ends in it."""
+def vary(clip: Clip, rooms: Sequence[Room], wet: float, rng: np.random.Generator) -> Clip:
+    """Another speaker-like copy, in a room with probability `wet`."""
     factor = float(np.exp(rng.uniform(*np.log(RESAMPLE_RANGE))))
     rate_hz = SAMPLE_RATE_HZ * factor
-    copy = np.asarray(soxr.resample(pcm, rate_hz, SAMPLE_RATE_HZ, quality="MQ"), dtype=np.float32)
-    copy = np.pad(copy, (0, TAIL_SAMPLES))
+    pcm = np.asarray(
+        soxr.resample(clip.pcm, rate_hz, SAMPLE_RATE_HZ, quality="MQ"), dtype=np.float32
+    )
+    pcm = np.pad(pcm, (0, TAIL_SAMPLES))
     if rooms and rng.random() < wet:
-        copy = reverberant(copy, rooms[int(rng.integers(len(rooms)))].talker)
-    return copy, int(end / factor)
+        pcm = reverberant(pcm, rooms[int(rng.integers(len(rooms)))].talker)
+    return Clip(pcm, int(clip.first / factor), int(clip.last / factor))
 
 
-def synthetic_copy(
-    pcm: FloatArray, end: int, rooms: Sequence[Room], wet: float, rng: np.random.Generator
-) -> tuple[FloatArray, int]:
+def synthetic_copy(clip: Clip, rooms: Sequence[Room], wet: float, rng: np.random.Generator) -> Clip:
     """As `vary`, some through a codec; levels differ, since a codec's noise depends on them."""
-    copy, end = vary(pcm, end, rooms, wet, rng)
+    copy = vary(clip, rooms, wet, rng)
     if rng.random() < CODED_SHARE:
-        copy = coded(copy * np.float32(10.0 ** rng.uniform(-1.0, 0.0)), rng.uniform(*CODEC_LEVELS))
-    return copy, end
+        quieter = copy.pcm * np.float32(10.0 ** rng.uniform(-1.0, 0.0))
+        copy = replace(copy, pcm=coded(quieter, rng.uniform(*CODEC_LEVELS)))
+    return copy

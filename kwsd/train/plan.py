@@ -16,7 +16,7 @@ from kwsd.train.recordings import Recording, letters
 
 Report = Callable[[str], None]
 
-RECIPE = 2
+RECIPE = 3
 """Raise it where what pools hold changes: pools of before are not used then."""
 
 

@@ -37,7 +37,7 @@ MIN_POSITIVES = 20
 
 ROOMS = 100
 NEGATIVE_KINDS = ("speech", "synthetic", "bulk", "noise", "residue", "tone")
-RESIDUE_SECONDS = 1800.0
+RESIDUE_SECONDS = 3600.0
 RESIDUE_REPEATS = 3
 PLAYED_SAMPLES = {"noise": 2 * SAMPLE_RATE_HZ, "speech": 6 * SAMPLE_RATE_HZ}
 """Recordings longer than this are also played by the loudspeaker, for the echo residue."""
@@ -50,8 +50,11 @@ class Word:
     frames: LogPower
     """float16 [frames, bands], log mel power."""
 
+    first: int
+    """Frame in which the word begins: a recording's own room may lie before it."""
+
     end: int
-    """Frame in which the word ends."""
+    """Frame in which it ends."""
 
     real: bool
     """A recording, not synthesised."""
@@ -161,7 +164,7 @@ def prepare(
         if heard.words:
             clips[piece.phrase] += SAYINGS_A_PIECE if piece.kind == "sayings" else 1
         real = piece.kind == "recorded word"
-        words += [Word(frames, end, real, piece.phrase) for frames, end in heard.words]
+        words += [Word(frames, a, b, real, piece.phrase) for frames, a, b in heard.words]
         if heard.streams:
             streams[piece.kind] += heard.streams
         streams["tone"] += heard.tones
@@ -261,6 +264,7 @@ def save(pools: Pools, path: Path) -> None:
     arrays: dict[str, Any] = {
         "words": np.concatenate([word.frames for word in pools.words]),
         "starts": starts,
+        "firsts": np.array([word.first for word in pools.words]),
         "ends": np.array([word.end for word in pools.words]),
         "real": np.array([word.real for word in pools.words]),
         "phrases": np.array([word.phrase for word in pools.words]),
@@ -275,10 +279,11 @@ def load(path: Path) -> Pools:
     with np.load(path, allow_pickle=False) as stored:
         frames, starts = stored["words"], stored["starts"]
         words = [
-            Word(frames[a:b], int(end), bool(real), int(phrase))
-            for a, b, end, real, phrase in zip(
+            Word(frames[a:b], int(first), int(end), bool(real), int(phrase))
+            for a, b, first, end, real, phrase in zip(
                 starts[:-1],
                 starts[1:],
+                stored["firsts"],
                 stored["ends"],
                 stored["real"],
                 stored["phrases"],

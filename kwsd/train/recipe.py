@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kwsd.dsp.features import HOP_SAMPLES
 from kwsd.errors import AudioError
 from kwsd.evaluate.judge import judge
 from kwsd.evaluate.judge import plan as plan_jobs
@@ -36,7 +35,6 @@ from kwsd.train.pools import MIN_POSITIVES, Pools, Spoken
 from kwsd.train.quantise import calibrate
 from kwsd.train.recordings import amounts
 from kwsd.train.rehearsal import rehearse
-from kwsd.train.studio import LEAD_SAMPLES
 from kwsd.train.tflite_writer import write_tflite
 from kwsd.train.vectors import record
 
@@ -198,11 +196,8 @@ def _check_positives(plan: Plan) -> None:
 def _word_length_ms(pools: Pools, phrase: int) -> float:
     """Median length of the synthetic words of a phrase; without any, of its recordings."""
     words = [word for word in pools.words if word.phrase == phrase]
-    ends = [word.end for word in words if not word.real]
-    if not ends:
-        lead_frames = LEAD_SAMPLES // HOP_SAMPLES
-        ends = [max(1, word.end - lead_frames) for word in words]
-    return float(np.median(ends) * 10.0)
+    some = [word for word in words if not word.real] or words
+    return float(np.median([max(1, word.end - word.first) for word in some]) * 10.0)
 
 
 def _data_rows(plan: Plan) -> tuple[DataSource, ...]:

@@ -20,17 +20,20 @@ from kwsd.dsp.features import HOP_SAMPLES
 from kwsd.errors import AudioError
 from kwsd.evaluate.recording import levels_dbfs, speech_bounds
 from kwsd.train.bulk_speech import bulk_speech, sayings
-from kwsd.train.copies import TAIL_SAMPLES, WET_SHARE, synthetic_copy, vary
-from kwsd.train.listen import LogPower, hear, read_audio
-from kwsd.train.residue import PIECE_SECONDS, residue_piece
+from kwsd.train.copies import TAIL_SAMPLES, WET_SHARE, Clip, synthetic_copy, vary, whole
+from kwsd.train.listen import LogPower, hear, log_power, read_audio
+from kwsd.train.residue import PIECE_SECONDS, over_playback, residue_piece
 from kwsd.train.rooms import Room
 
 FloatArray = NDArray[np.float32]
 
 SYNTHETIC_COPIES = 6
-REAL_COPIES = 6
+REAL_COPIES = 12
 OTHER_COPIES = 2
 ROOMY_SHARE = 0.8
+PLAYED_SHARE = 0.12
+"""Share of all copies, with a phrase or without, that are heard while the device plays."""
+
 BULK_PIECE_SECONDS = 60.0
 SAYINGS_A_PIECE = 20
 LEAD_SAMPLES = SAMPLE_RATE_HZ // 2
@@ -85,8 +88,8 @@ class Piece:
 class Heard:
     """What came of a piece."""
 
-    words: tuple[tuple[LogPower, int], ...] = ()
-    """Copies of the phrase, and the frame in which each ends."""
+    words: tuple[tuple[LogPower, int, int], ...] = ()
+    """Copies of the phrase, and the frames in which each begins and ends."""
 
     streams: tuple[LogPower, ...] = ()
     """Anything else."""
@@ -98,31 +101,39 @@ class Heard:
     """Why nothing came of it."""
 
 
+def _hear(copy: Clip, studio: Studio, rng: np.random.Generator) -> tuple[LogPower, int, int]:
+    """Through the detector branch, sometimes with playback to cancel; begin and end in frames."""
+    if studio.music and rng.random() < PLAYED_SHARE:
+        copy = over_playback(copy, studio.music, studio.rooms, rng)
+        return log_power(copy.pcm), copy.first // HOP_SAMPLES, copy.last // HOP_SAMPLES
+    return hear(copy.pcm), copy.first // HOP_SAMPLES, copy.last // HOP_SAMPLES
+
+
 def _word_copies(
-    pcm: FloatArray, end: int, count: int, real: bool, studio: Studio, rng: np.random.Generator
-) -> tuple[tuple[LogPower, int], ...]:
+    clip: Clip, count: int, real: bool, studio: Studio, rng: np.random.Generator
+) -> tuple[tuple[LogPower, int, int], ...]:
     copies = []
     for number in range(count):
         copy = vary if real else synthetic_copy
-        heard, at = copy(pcm, end, studio.rooms, WET_SHARE if number else 0.0, rng)
-        copies.append((hear(heard), at // HOP_SAMPLES))
+        varied = copy(clip, studio.rooms, WET_SHARE if number else 0.0, rng)
+        copies.append(_hear(varied, studio, rng))
     return tuple(copies)
 
 
 def _rendered_word(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
-    pcm = read_audio(piece.path)
-    return Heard(_word_copies(pcm, len(pcm), SYNTHETIC_COPIES, False, studio, rng))
+    clip = whole(read_audio(piece.path))
+    return Heard(_word_copies(clip, SYNTHETIC_COPIES, False, studio, rng))
 
 
 def _recorded_word(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
     pcm = read_audio(piece.path)
     first, last = speech_bounds(pcm)
     start = max(0, first - LEAD_SAMPLES)
-    word = pcm[start : last + TAIL_SAMPLES]
+    word = Clip(pcm[start : last + TAIL_SAMPLES], first - start, last - start)
     around = (pcm[: max(0, first - TONE_GAP_SAMPLES)], pcm[last + TONE_GAP_SAMPLES :])
     loudest_dbfs = float(levels_dbfs(pcm[first:last]).max())
     return Heard(
-        _word_copies(word, last - start, REAL_COPIES, True, studio, rng),
+        _word_copies(word, REAL_COPIES, True, studio, rng),
         tones=tuple(hear(tone) for tone in around if _is_tone(tone, loudest_dbfs)),
     )
 
@@ -135,21 +146,22 @@ def _is_tone(pcm: FloatArray, word_dbfs: float) -> bool:
 
 
 def _sayings(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
-    words: list[tuple[LogPower, int]] = []
+    words: list[tuple[LogPower, int, int]] = []
     for pcm in sayings(piece.phonemes, SAYINGS_A_PIECE, rng):
-        words += _word_copies(pcm, len(pcm), OTHER_COPIES, False, studio, rng)
+        words += _word_copies(whole(pcm), OTHER_COPIES, False, studio, rng)
     return Heard(tuple(words))
 
 
 def _rendered_other(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
-    pcm = read_audio(piece.path)
-    copies = _word_copies(pcm, len(pcm), OTHER_COPIES, False, studio, rng)
-    return Heard(streams=tuple(frames for frames, _ in copies))
+    clip = whole(read_audio(piece.path))
+    copies = _word_copies(clip, OTHER_COPIES, False, studio, rng)
+    return Heard(streams=tuple(frames for frames, *_ in copies))
 
 
 def _speech(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
     pcm = read_audio(piece.path)
-    return Heard(streams=(hear(pcm), hear(vary(pcm, 0, studio.rooms, ROOMY_SHARE, rng)[0])))
+    varied = vary(whole(pcm), studio.rooms, ROOMY_SHARE, rng)
+    return Heard(streams=(hear(pcm), _hear(varied, studio, rng)[0]))
 
 
 def _noise(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
@@ -159,7 +171,8 @@ def _noise(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
 def _bulk(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
     heard = []
     for pcm in bulk_speech(BULK_PIECE_SECONDS, studio.unwanted, rng):
-        heard.append(hear(synthetic_copy(pcm, 0, studio.rooms, WET_SHARE, rng)[0]))
+        copy = synthetic_copy(whole(pcm), studio.rooms, WET_SHARE, rng)
+        heard.append(_hear(copy, studio, rng)[0])
     return Heard(streams=tuple(heard))
 
 
