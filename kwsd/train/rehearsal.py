@@ -1,8 +1,10 @@
 """Rehearsal: development recordings as mel power, so that a float network is judged in seconds.
 
 Staged as the evaluation does it and passed through the detector branch once; negatives are kept
-per collection, so that the next word finds them ready. The figures choose a checkpoint only; what
-a card states comes from the int8 model through the whole chain.
+per collection, so that the next word finds them ready. Words are heard as they are, in noise and
+over the device's own playback: misses of clean words alone are too few to tell checkpoints apart.
+The figures choose a checkpoint only; what a card states comes from the int8 model through the
+whole chain.
 """
 
 from __future__ import annotations
@@ -16,20 +18,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kwsd.block import SAMPLE_RATE_HZ
-from kwsd.errors import AudioError
+from kwsd.errors import AudioError, UsageError
 from kwsd.evaluate.curve import Curve
+from kwsd.evaluate.noise import NoisePool
 from kwsd.evaluate.recording import Part, parts_of
 from kwsd.evaluate.selection import Positive
 from kwsd.evaluate.stage import stage_reel, stage_utterance, wind_reels
-from kwsd.evaluate.surroundings import QUIET
+from kwsd.evaluate.surroundings import QUIET, Surroundings
 from kwsd.train.layers import STRIDE
 from kwsd.train.listen import LogPower, hear
 from kwsd.train.pools import recipe_key
 from kwsd.train.recordings import Recording
+from kwsd.train.rooms import FAR_FIELD, simulate_rooms
 
 FloatArray = NDArray[np.float32]
 
 FRAMES_A_SECOND = 100
+NOISE_SNR_DB = 10.0
+PLAYBACK_SER_DB = -15.0
+ROOMS = 16
+LEAD_FRAMES = 400
+"""Kept in front of a word, for the features and the network to settle."""
+
 RATES_PER_HOUR = (0.1, 0.5, 1.0)
 """False-accept rates at which misses count, equally, for the choice of a checkpoint."""
 
@@ -111,22 +121,26 @@ def rehearse(
     Rehearsal or None
         None where nothing can be used: then the last weights are taken.
     """
+    noises = [recording.path for recording in negatives if recording.role == "noise"]
     words: list[LogPower] = []
     bounds: list[tuple[int, int]] = []
     phrases: list[int] = []
     at = 0
-    for number, (phrase, positive) in enumerate(positives):
-        try:
-            part, *_ = parts_of(positive.path)
-            staged = stage_utterance(part, QUIET, np.random.default_rng([number]))
-        except AudioError:
-            continue  # the evaluation lists it
-        frames = hear(staged.pcm)
-        words.append(frames)
-        phrases.append(phrase)
-        onset = staged.onset_sample * FRAMES_A_SECOND // SAMPLE_RATE_HZ
-        bounds.append((at + onset, at + len(frames)))
-        at += len(frames)
+    for staging, surroundings in enumerate(_surroundings(noises)):
+        for number, (phrase, positive) in enumerate(positives):
+            try:
+                part, *_ = parts_of(positive.path)
+                rng = np.random.default_rng([staging, number])
+                staged = stage_utterance(part, surroundings, rng)
+            except (AudioError, UsageError):
+                continue  # the evaluation lists it
+            frames = hear(staged.pcm, staged.reference)
+            onset = staged.onset_sample * FRAMES_A_SECOND // SAMPLE_RATE_HZ
+            first = max(0, onset - LEAD_FRAMES)
+            words.append(frames[first:])
+            phrases.append(phrase)
+            bounds.append((at + onset - first, at + len(frames) - first))
+            at += len(frames) - first
     streams: list[LogPower] = []
     seconds = 0.0
     collections: dict[str, list[Path]] = {}
@@ -136,7 +150,9 @@ def rehearse(
         heard, length_s = _collection(paths, folder)
         streams += heard
         seconds += length_s
-    report(f"development: {len(words)} words, {seconds / 3600:.2f} h of negatives")
+    report(
+        f"development: {len(words)} words in all surroundings, {seconds / 3600:.2f} h of negatives"
+    )
     if not words or not streams:
         return None
     return Rehearsal(
@@ -146,6 +162,18 @@ def rehearse(
         np.concatenate(streams),
         seconds / 3600,
     )
+
+
+def _surroundings(noises: Sequence[Path]) -> list[Surroundings]:
+    """Quiet; with sounds to draw from also noise, and playback in simulated rooms."""
+    if not noises:
+        return [QUIET]
+    rooms = tuple(simulate_rooms(ROOMS, np.random.default_rng(ROOMS), FAR_FIELD))
+    return [
+        QUIET,
+        Surroundings(noise=NoisePool(noises, NOISE_SNR_DB)),
+        Surroundings(rooms=rooms, playback=NoisePool(noises, PLAYBACK_SER_DB)),
+    ]
 
 
 def _collection(paths: Sequence[Path], folder: Path) -> tuple[list[LogPower], float]:
