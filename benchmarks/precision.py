@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kwsd.dsp.features import BANDS
 from kwsd.errors import KwsdError
 from kwsd.evaluate.judge import judge
 from kwsd.evaluate.selection import select
@@ -26,7 +27,7 @@ from kwsd.model.find import find_package
 from kwsd.model.package import ModelPackage, load_package
 from kwsd.model.write import PackageContent, write_package
 from kwsd.runtime.litert import LiteRtSession
-from kwsd.train.layers import Block, FloatNet
+from kwsd.train.layers import BandFilter, Block, FloatNet
 from kwsd.train.quantise import PRECISIONS, Affine
 from kwsd.train.tflite_writer import write_tflite
 from kwsd.train.vectors import record
@@ -59,7 +60,16 @@ def float_net(network: Network) -> tuple[FloatNet, dict[str, Affine]]:
         for tensor in network.outline.tensors
         if len(tensor.scales) == 1 and len(tensor.zero_points) == 1
     }
-    stem, stem_bias = _weights(network, "stem")
+    stem: list[BandFilter] = []
+    sizes = {tensor.name: tensor.shape for tensor in network.outline.tensors}
+    bands = BANDS
+    while f"stem{len(stem)}/weights" in sizes:
+        weights, bias = _weights(network, f"stem{len(stem)}")
+        left = sizes.get(f"f{len(stem)}", sizes["x0"])[2]
+        span = weights.shape[2]
+        stride = (bands - span) // (left - 1) if left > 1 else 1
+        stem.append(BandFilter(weights.transpose(0, 3, 1, 2).copy(), bias, stride))
+        bands = left
     blocks = []
     while f"x{len(blocks) + 1}" in ranges:
         depthwise, depthwise_bias = _weights(network, f"dw{len(blocks)}")
@@ -75,10 +85,7 @@ def float_net(network: Network) -> tuple[FloatNet, dict[str, Affine]]:
             Block(kernel, depthwise_bias, dilation, pointwise[:, 0, 0, :].copy(), pointwise_bias)
         )
     head, head_bias = _weights(network, "head")
-    net = FloatNet(
-        stem[:, :, 0, :].transpose(0, 2, 1).copy(), stem_bias, tuple(blocks), head, head_bias
-    )
-    return net, ranges
+    return FloatNet(tuple(stem), tuple(blocks), head, head_bias), ranges
 
 
 def export(package: ModelPackage, precision: str, folder: Path) -> ModelPackage:
@@ -86,7 +93,7 @@ def export(package: ModelPackage, precision: str, folder: Path) -> ModelPackage:
     net, ranges = float_net(parse_network(package.network.read_bytes()))
     blob = write_tflite(net, ranges, precision)
     rng = np.random.default_rng(0)
-    features = np.abs(rng.standard_normal((200, net.bands))).astype(np.float32)
+    features = np.abs(rng.standard_normal((200, BANDS))).astype(np.float32)
     recorded = record(blob, features)
     return write_package(
         folder,

@@ -7,7 +7,7 @@ import numpy as np
 from kwsd.dsp.features import BANDS, FFT_SIZE, SAMPLE_RATE_HZ, features, mel_matrix
 from kwsd.model.package import Sensitivity, Timing
 from kwsd.model.write import DataSource, PackageContent, write_package
-from kwsd.train.layers import Block, FloatNet
+from kwsd.train.layers import BandFilter, Block, FloatNet
 from kwsd.train.quantise import calibrate
 from kwsd.train.tflite_writer import write_tflite
 from kwsd.train.vectors import record
@@ -21,8 +21,13 @@ SENSITIVITIES = {
 }
 
 
-def random_net(seed=0, channels=CHANNELS, kernels=(5, 9), dilations=(1, 2), stem_frames=5):
-    """A network with random weights, scaled so that no layer dies or explodes."""
+def random_net(
+    seed=0, channels=CHANNELS, kernels=(5, 9), dilations=(1, 2), stem_frames=5, filters=((6, 6, 2),)
+):
+    """A network with random weights, scaled so that no layer dies or explodes.
+
+    `filters` are those of `kwsd.train.network.Shape`.
+    """
     rng = np.random.default_rng(seed)
 
     def normal(*shape, fan):
@@ -38,10 +43,15 @@ def random_net(seed=0, channels=CHANNELS, kernels=(5, 9), dilations=(1, 2), stem
         )
         for kernel, dilation in zip(kernels, dilations, strict=True)
     )
-    stem = normal(channels, BANDS, stem_frames, fan=BANDS * stem_frames)
-    return FloatNet(
-        stem, normal(channels, fan=16), blocks, normal(1, channels, fan=channels), np.zeros(1, "f4")
-    )
+    stem, source, bands, frames = [], 1, BANDS, stem_frames
+    for count, span, stride in (*filters, (channels, None, 1)):
+        span = span or bands
+        weights = normal(
+            count, source, frames, span, fan=source * frames * span / (1 + bool(filters))
+        )
+        stem.append(BandFilter(weights, normal(count, fan=16), stride))
+        source, bands, frames = count, stem[-1].places(bands), 1
+    return FloatNet(tuple(stem), blocks, normal(1, channels, fan=channels), np.zeros(1, "f4"))
 
 
 def tone_net(tone_hz=TONE_HZ):
@@ -50,11 +60,11 @@ def tone_net(tone_hz=TONE_HZ):
     Channel 0 of the stem is that contrast, channel 1 of the first block its sum over 180 ms. The
     other channels are random and reach the head with next to no weight.
     """
-    net = random_net(7)
+    net = random_net(7, filters=())
     band = int(np.argmax(mel_matrix()[round(tone_hz * FFT_SIZE / SAMPLE_RATE_HZ)]))
     far = np.abs(np.arange(BANDS) - band) > 8
-    stem, stem_bias = net.stem.copy(), net.stem_bias.copy()
-    stem[0] = np.where(far, -1.0 / far.sum(), np.arange(BANDS) == band)[:, None] / net.stem_frames
+    stem, stem_bias = net.stem[0].weights.copy(), net.stem[0].bias.copy()
+    stem[0] = np.where(far, -1.0 / far.sum(), np.arange(BANDS) == band) / net.stem_frames
     stem_bias[0] = -0.25
     stem[1], stem_bias[1] = 0.0, 0.0
     blocks = []
@@ -67,7 +77,8 @@ def tone_net(tone_hz=TONE_HZ):
         blocks.append(Block(depthwise, depthwise_bias, block.dilation, pointwise, pointwise_bias))
     head = 0.01 * net.head
     head[0, :2] = 0.0, 4.0
-    return FloatNet(stem, stem_bias, tuple(blocks), head, np.array([-6.0], np.float32))
+    ends = head, np.array([-6.0], np.float32)
+    return FloatNet((BandFilter(stem, stem_bias),), tuple(blocks), *ends)
 
 
 def tone_bursts(seconds=4.0, tone_hz=TONE_HZ, seed=0, noise=1e-3, level=0.3):

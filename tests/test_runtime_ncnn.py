@@ -94,8 +94,9 @@ def test_streams_score_as_on_litert(exported):
 @pytest.mark.parametrize(
     "shape",
     [
-        {"kernels": (2, 3), "dilations": (1, 4), "stem_frames": 3},
+        {"kernels": (2, 3), "dilations": (1, 4), "stem_frames": 3, "filters": ()},
         {"kernels": (7,), "dilations": (3,), "stem_frames": 8, "channels": 5},
+        {"filters": ((16, 6, 2), (24, 4, 2), (7, 3, 1)), "channels": 16},
     ],
 )
 def test_networks_of_other_shapes(shape, tmp_path):

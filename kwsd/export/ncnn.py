@@ -7,7 +7,8 @@ Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018). NCNN's ow
 fit: they quantise symmetrically, and our activations have zero points.
 
 A tensor ``[1, time, 1, channels]`` is a blob of height `channels` and width `time`, because NCNN
-filters along the width; one step and ``[1, channels]`` are a blob of one dimension.
+filters along the width; one step and ``[1, channels]`` are a blob of one dimension. In the stem a
+tensor ``[1, time, bands, channels]`` is a blob of `channels` planes of height `bands`.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class _Conversion:
         self._tensors = network.outline.tensors
         self._columns: dict[int, str] = {}
         self._rows: dict[int, str] = {}
+        self._planes: dict[int, str] = {}
         self._kinds = {
             "CONCATENATION": self._concatenation,
             "STRIDED_SLICE": self._tail,
@@ -139,7 +141,7 @@ class _Conversion:
             )
         return self._columns[index]
 
-    def _stored(self, blob: str, operator: Operator) -> None:
+    def _stored(self, blob: str, operator: Operator) -> str:
         """Round and saturate to the range of the operator's output, above zero for RELU."""
         tensor = self._signal(operator.outputs[0])
         zero = tensor.zero_points[0]
@@ -151,7 +153,7 @@ class _Conversion:
         low, high = float(-128 - zero), float(127 - zero)
         if activation == "RELU":
             low = max(low, 0.0)
-        self._rows[operator.outputs[0]] = self._graph.add("Clip", (blob,), f"0={low} 1={high}")
+        return self._graph.add("Clip", (blob,), f"0={low} 1={high}")
 
     def _filter(
         self, operator: Operator, shape: tuple[int, ...], order: tuple[int, ...], axis: int
@@ -200,6 +202,38 @@ class _Conversion:
         )
 
     def _convolution(self, operator: Operator) -> None:
+        if operator.inputs[0] in self._planes:
+            self._over_bands(operator)
+        else:
+            self._over_steps(operator)
+
+    def _over_bands(self, operator: Operator) -> None:
+        """All steps at once, some bands at a time."""
+        source, target = self._signal(operator.inputs[0]), self._signal(operator.outputs[0])
+        _, time, bands, channels = source.shape
+        kernel = self._tensors[operator.inputs[1]].shape
+        stride, _, *dilations = operator.steps or (1, 1, 1, 1)
+        span = kernel[2]
+        places = (bands - span) // stride + 1
+        if (
+            kernel != (target.shape[3], time, span, channels)
+            or target.shape[:3] != (1, 1, places)
+            or self._network.option(operator.index, 0) != _VALID
+            or any(n > 1 for n in dilations)
+        ):
+            raise _Unfit("only over all steps of its input, without padding")
+        weights, width, factor = self._filter(operator, kernel, order=(0, 3, 2, 1), axis=0)
+        parameters = f"{width} 1={time} 11={span} 3=1 13={stride} 5=1 6={math.prod(kernel)}"
+        blob = self._planes[operator.inputs[0]]
+        blob = self._graph.add("Convolution", (blob,), parameters, weights)
+        blob = self._stored(self._scaled(blob, factor), operator)
+        if places > 1:
+            self._planes[operator.outputs[0]] = blob
+        else:
+            row = self._graph.add("Reshape", (blob,), f"0={kernel[0]}")
+            self._rows[operator.outputs[0]] = row
+
+    def _over_steps(self, operator: Operator) -> None:
         _, time, _, channels = self._steps(self._signal(operator.inputs[0]))
         shape = self._steps(self._signal(operator.outputs[0]))
         if shape[1] != 1 or (time > 1 and self._network.option(operator.index, 0) != _VALID):
@@ -223,7 +257,7 @@ class _Conversion:
     def _inner(self, operator: Operator, weights: bytes, parameters: str, factor: bytes) -> None:
         blob = self._row(operator.inputs[0])
         blob = self._graph.add("InnerProduct", (blob,), parameters, weights)
-        self._stored(self._scaled(blob, factor), operator)
+        self._rows[operator.outputs[0]] = self._stored(self._scaled(blob, factor), operator)
 
     def _depthwise(self, operator: Operator) -> None:
         _, time, _, channels = self._steps(self._signal(operator.inputs[0]))
@@ -243,7 +277,7 @@ class _Conversion:
         blob = self._column(operator.inputs[0])
         blob = self._graph.add("ConvolutionDepthWise1D", (blob,), parameters, weights)
         blob = self._graph.add("Reshape", (blob,), f"0={channels}")
-        self._stored(self._scaled(blob, factor), operator)
+        self._rows[operator.outputs[0]] = self._stored(self._scaled(blob, factor), operator)
 
     def _scaled(self, blob: str, factor: bytes) -> str:
         return self._graph.add("Scale", (blob,), f"0={len(factor) // 4}", factor)
@@ -258,13 +292,19 @@ class _Conversion:
         blobs = [self._row(index) for index in operator.inputs]
         numbers = ",".join(f"{factor:.9e}" for factor in factors)
         blob = self._graph.add("Eltwise", blobs, f"0=1 -23301={len(factors)},{numbers}")
-        self._stored(blob, operator)
+        self._rows[operator.outputs[0]] = self._stored(blob, operator)
 
     def _reshape(self, operator: Operator) -> None:
         source, target = self._signal(operator.inputs[0]), self._signal(operator.outputs[0])
-        if self._steps(source)[1] != 1 or target.shape != (1, source.shape[3]):
-            raise _Unfit("only one step to [1, channels]")
-        self._rows[operator.outputs[0]] = self._row(operator.inputs[0])
+        _, time, _, channels = self._steps(source)
+        if target.shape == (1, time, channels, 1):
+            self._planes[operator.outputs[0]] = self._graph.add(
+                "Reshape", (self._column(operator.inputs[0]),), f"0={time} 1={channels} 2=1"
+            )
+        elif time == 1 and target.shape == (1, channels):
+            self._rows[operator.outputs[0]] = self._row(operator.inputs[0])
+        else:
+            raise _Unfit("only one step to [1, channels], or bands to planes")
 
     def _logistic(self, operator: Operator) -> None:
         source, target = self._signal(operator.inputs[0]), self._signal(operator.outputs[0])
@@ -273,4 +313,4 @@ class _Conversion:
         blob = self._scaled(self._row(operator.inputs[0]), single(real))
         blob = self._graph.add("Sigmoid", (blob,))
         blob = self._scaled(blob, single(np.full(count, 1.0 / target.scales[0])))
-        self._stored(blob, operator)
+        self._rows[operator.outputs[0]] = self._stored(blob, operator)

@@ -165,7 +165,9 @@ def fit(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type != "cpu":
         report(f"training on {device}")
+    # The stem's convolutions are a fifth faster with the channels last.
     network = Network(shape, phrases).to(device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     mean = copy.deepcopy(network)
     optimizer = torch.optim.AdamW(network.parameters(), config.rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LinearLR(

@@ -1,10 +1,12 @@
 """The network as plain numpy layers: what the exporter quantises and what tests compare with.
 
-A causal depth-wise separable convolution network over feature frames. The stem looks at the last
-`STEM_FRAMES` frames each `STRIDE` frames; each block filters every channel over time, mixes the
-channels and adds its input (MobileNet-like separable convolutions as in Rybakov et al.,
-"Streaming keyword spotting on mobile devices", Interspeech 2020). Batch normalisation is already
-folded in.
+A causal convolution network over feature frames. The stem looks at the last few frames each
+`STRIDE` frames, with filters that are shared over the bands, so that a voice with a shorter vocal
+tract is the same pattern some bands higher (as the two-dimensional stages of Kim et al.,
+"Broadcasted residual learning for efficient keyword spotting", Interspeech 2021); its last filter
+spans all bands that are left. Each block then filters every channel over time, mixes the channels
+and adds its input (MobileNet-like separable convolutions as in Rybakov et al., "Streaming keyword
+spotting on mobile devices", Interspeech 2020). Batch normalisation is already folded in.
 """
 
 from __future__ import annotations
@@ -15,10 +17,30 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from kwsd.dsp.features import BANDS
+
 FloatArray = NDArray[np.float32]
 
 STRIDE = 2
 """Feature frames of one step: 20 ms."""
+
+
+@dataclass(frozen=True)
+class BandFilter:
+    """One layer of the stem, ``relu(convolution)`` over frames and bands, no padding."""
+
+    weights: FloatArray
+    """float32 [out, in, frames, bands], oldest frame first."""
+
+    bias: FloatArray
+    """float32 [out]."""
+
+    stride: int = 1
+    """Bands from one place to the next."""
+
+    def places(self, bands: int) -> int:
+        """Bands that are left of so many."""
+        return (bands - int(self.weights.shape[3])) // self.stride + 1
 
 
 @dataclass(frozen=True)
@@ -60,11 +82,8 @@ BLOCK_ARRAYS = ("depthwise", "depthwise_bias", "pointwise", "pointwise_bias")
 class FloatNet:
     """The whole network in float32."""
 
-    stem: FloatArray
-    """float32 [channels, bands, frames], oldest frame first."""
-
-    stem_bias: FloatArray
-    """float32 [channels]."""
+    stem: tuple[BandFilter, ...]
+    """From the frames of a step to one value a channel; the first sees all the frames."""
 
     blocks: tuple[Block, ...]
     """Residual blocks in order."""
@@ -78,22 +97,26 @@ class FloatNet:
     @property
     def channels(self) -> int:
         """Channels of every block."""
-        return int(self.stem.shape[0])
-
-    @property
-    def bands(self) -> int:
-        """Feature bands."""
-        return int(self.stem.shape[1])
+        return int(self.stem[-1].weights.shape[0])
 
     @property
     def stem_frames(self) -> int:
         """Frames that the stem sees."""
-        return int(self.stem.shape[2])
+        return int(self.stem[0].weights.shape[2])
+
+    @property
+    def stem_bands(self) -> tuple[int, ...]:
+        """Bands behind each layer of the stem; the last is 1."""
+        left = [BANDS]
+        for layer in self.stem:
+            left.append(layer.places(left[-1]))
+        return tuple(left[1:])
 
     @property
     def parameters(self) -> int:
         """Number of weights and biases."""
-        count = self.stem.size + self.stem_bias.size + self.head.size + self.head_bias.size
+        count = self.head.size + self.head_bias.size
+        count += sum(layer.weights.size + layer.bias.size for layer in self.stem)
         for block in self.blocks:
             count += block.depthwise.size + block.depthwise_bias.size
             count += block.pointwise.size + block.pointwise_bias.size
@@ -102,7 +125,9 @@ class FloatNet:
     @property
     def multiplies_per_step(self) -> int:
         """Multiply-accumulates of one step."""
-        count = self.stem.size + self.head.size
+        count = self.head.size
+        for layer, places in zip(self.stem, self.stem_bands, strict=True):
+            count += layer.weights.size * places
         return int(count + sum(b.depthwise.size + b.pointwise.size for b in self.blocks))
 
 
@@ -128,12 +153,13 @@ def centred(net: FloatNet, low: float, high: float) -> FloatNet:
 def save_net(net: FloatNet, path: Path) -> None:
     """Keep a network in float32, for comparisons with what was made of it."""
     arrays = {
-        "stem": net.stem,
-        "stem_bias": net.stem_bias,
         "head": net.head,
         "head_bias": net.head_bias,
+        "strides": np.array([layer.stride for layer in net.stem]),
         "dilations": np.array([block.dilation for block in net.blocks]),
     }
+    for index, layer in enumerate(net.stem):
+        arrays[f"stem{index}"], arrays[f"stem_bias{index}"] = layer.weights, layer.bias
     for index, block in enumerate(net.blocks):
         for name in BLOCK_ARRAYS:
             arrays[f"{name}{index}"] = getattr(block, name)
@@ -143,12 +169,15 @@ def save_net(net: FloatNet, path: Path) -> None:
 def load_net(path: Path) -> FloatNet:
     """What `save_net` has kept."""
     with np.load(path, allow_pickle=False) as stored:
+        stem = [
+            BandFilter(stored[f"stem{index}"], stored[f"stem_bias{index}"], int(stride))
+            for index, stride in enumerate(stored["strides"])
+        ]
         blocks = [
             Block(dilation=int(dilation), **{n: stored[f"{n}{index}"] for n in BLOCK_ARRAYS})
             for index, dilation in enumerate(stored["dilations"])
         ]
-        ends = [stored[name] for name in ("stem", "stem_bias", "head", "head_bias")]
-        return FloatNet(ends[0], ends[1], tuple(blocks), ends[2], ends[3])
+        return FloatNet(tuple(stem), tuple(blocks), stored["head"], stored["head_bias"])
 
 
 def forward(net: FloatNet, features: FloatArray) -> dict[str, FloatArray]:
@@ -165,18 +194,22 @@ def forward(net: FloatNet, features: FloatArray) -> dict[str, FloatArray]:
     -------
     dict of ndarray, float32 [steps, channels]
         Every activation by its name in the streaming graph: ``features`` ``[frames, bands]``,
-        ``x0``, then ``dw{i}``, ``pw{i}``, ``x{i + 1}`` for each block, ``logit`` ``[steps, 1]``.
+        ``f{i}`` ``[steps, bands left, channels]`` for each layer of the stem but the last, that
+        is ``x0``, then ``dw{i}``, ``pw{i}``, ``x{i + 1}`` for each block, ``logit`` ``[steps, 1]``.
     """
     steps = len(features) // STRIDE
     features = features[: steps * STRIDE]
     out: dict[str, FloatArray] = {"features": features}
-    past = np.zeros((net.stem_frames - STRIDE, net.bands), np.float32)
-    windows = np.lib.stride_tricks.sliding_window_view(
+    past = np.zeros((net.stem_frames - STRIDE, features.shape[1]), np.float32)
+    # [steps, channels in, frames, bands]
+    seen = np.lib.stride_tricks.sliding_window_view(
         np.concatenate([past, features]), net.stem_frames, axis=0
-    )[::STRIDE]
-    flat = windows.reshape(steps, -1) @ net.stem.reshape(net.channels, -1).T
-    current = np.maximum(flat + net.stem_bias, 0.0).astype(np.float32)
-    out["x0"] = current
+    )[::STRIDE].transpose(0, 2, 1)[:, None]
+    for index, layer in enumerate(net.stem):
+        name = f"f{index}" if index < len(net.stem) - 1 else "x0"
+        out[name] = _filtered(layer, seen)
+        seen = out[name].transpose(0, 2, 1)[:, :, None]
+    current = out["x0"] = out["x0"][:, 0]
     for index, block in enumerate(net.blocks):
         past = np.zeros((block.memory_steps, net.channels), np.float32)
         padded = np.concatenate([past, current])
@@ -190,3 +223,11 @@ def forward(net: FloatNet, features: FloatArray) -> dict[str, FloatArray]:
         out[f"dw{index}"], out[f"pw{index}"], out[f"x{index + 1}"] = filtered, mixed, current
     out["logit"] = (current @ net.head.T + net.head_bias).astype(np.float32)
     return out
+
+
+def _filtered(layer: BandFilter, seen: FloatArray) -> FloatArray:
+    """[steps, in, frames, bands] to [steps, places, out]."""
+    windows = np.lib.stride_tricks.sliding_window_view(seen, layer.weights.shape[3], axis=3)
+    windows = windows[:, :, :, :: layer.stride].transpose(0, 3, 1, 2, 4)
+    flat = windows.reshape(*windows.shape[:2], -1) @ layer.weights.reshape(len(layer.bias), -1).T
+    return np.asarray(np.maximum(flat + layer.bias, 0.0), np.float32)

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from kwsd.dsp.features import BANDS
-from kwsd.train.layers import STRIDE, Block, FloatNet
+from kwsd.train.layers import STRIDE, BandFilter, Block, FloatNet
 
 FloatArray = NDArray[np.float32]
 
@@ -30,6 +30,9 @@ class Shape:
 
     stem_frames: int = 5
     """Feature frames that the stem sees."""
+
+    filters: tuple[tuple[int, int, int], ...] = ((16, 6, 2), (24, 4, 2))
+    """Stem before all bands are joined: filters, bands that each spans, bands to the next place."""
 
     kernels: tuple[int, ...] = (5, 9, 9, 13, 13)
     """Taps of each block."""
@@ -57,14 +60,39 @@ class SeparableBlock(nn.Module):
         return functional.relu(x + self.pointwise_norm(self.pointwise(y)))
 
 
+class Stem(nn.Module):
+    """From features to one value a channel and step; see `kwsd.train.layers.BandFilter`."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.past = shape.stem_frames - STRIDE
+        layers, norms = [], []
+        source, bands, frames, step = 1, BANDS, shape.stem_frames, STRIDE
+        for count, span, stride in shape.filters:
+            size, strides = (span, frames), (stride, step)
+            layers.append(nn.Conv2d(source, count, size, strides, bias=False))
+            norms.append(nn.BatchNorm2d(count))
+            source, bands, frames, step = count, (bands - span) // stride + 1, 1, 1
+        size, strides = (bands, frames), (1, step)
+        layers.append(nn.Conv2d(source, shape.channels, size, strides, bias=False))
+        norms.append(nn.BatchNorm2d(shape.channels))
+        self.layers, self.norms = nn.ModuleList(layers), nn.ModuleList(norms)
+        self.strides = [*(stride for _, _, stride in shape.filters), 1]
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """[batch, BANDS, frames] to [batch, channels, frames // STRIDE]."""
+        x = functional.pad(features, (self.past, 0))[:, None]
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            x = functional.relu(norm(layer(x)))
+        return x[:, :, 0]
+
+
 class Network(nn.Module):
     """Features to one logit a step and phrase."""
 
     def __init__(self, shape: Shape, phrases: int = 1) -> None:
         super().__init__()
-        self.past = shape.stem_frames - STRIDE
-        self.stem = nn.Conv1d(BANDS, shape.channels, shape.stem_frames, stride=STRIDE, bias=False)
-        self.stem_norm = nn.BatchNorm1d(shape.channels)
+        self.stem = Stem(shape)
         self.blocks = nn.ModuleList(
             SeparableBlock(shape.channels, kernel, dilation)
             for kernel, dilation in zip(shape.kernels, shape.dilations, strict=True)
@@ -73,7 +101,7 @@ class Network(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """[batch, BANDS, frames] to logits [batch, frames // STRIDE, phrases]."""
-        x = functional.relu(self.stem_norm(self.stem(functional.pad(features, (self.past, 0)))))
+        x = self.stem(features)
         for block in self.blocks:
             x = block(x)
         logits: torch.Tensor = self.head(x.transpose(1, 2))
@@ -83,14 +111,20 @@ class Network(nn.Module):
 def _folded(conv: Any, norm: Any) -> tuple[FloatArray, FloatArray]:
     """Weights and bias of a convolution with its batch normalisation folded in."""
     gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    weight = conv.weight * gain[:, None, None]
+    weight = conv.weight * gain.reshape(-1, *[1] * (conv.weight.ndim - 1))
     bias = norm.bias - norm.running_mean * gain
     return weight.detach().cpu().numpy().copy(), bias.detach().cpu().numpy().copy()
 
 
 def to_float_net(network: Network, phrase: int = 0) -> FloatNet:
     """One phrase's network with the normalisations folded in, as it computes in evaluation mode."""
-    stem, stem_bias = _folded(network.stem, network.stem_norm)
+    stem = []
+    for layer, norm, stride in zip(
+        network.stem.layers, network.stem.norms, network.stem.strides, strict=True
+    ):
+        weights, bias = _folded(layer, norm)
+        over_time = np.ascontiguousarray(weights.transpose(0, 1, 3, 2))
+        stem.append(BandFilter(over_time, bias, stride))
     blocks = []
     for module in network.blocks:
         assert isinstance(module, SeparableBlock)
@@ -103,4 +137,4 @@ def to_float_net(network: Network, phrase: int = 0) -> FloatNet:
     only = slice(phrase, phrase + 1)
     head = network.head.weight[only].detach().cpu().numpy().copy()
     head_bias = network.head.bias[only].detach().cpu().numpy().copy()
-    return FloatNet(stem, stem_bias, tuple(blocks), head, head_bias)
+    return FloatNet(tuple(stem), tuple(blocks), head, head_bias)

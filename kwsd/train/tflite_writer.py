@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kwsd.dsp.features import BANDS
 from kwsd.train.layers import STRIDE, FloatNet
 from kwsd.train.quantise import PRECISIONS, Affine, quantise_weights, wide_affine
 from kwsd.train.tflite_builder import GraphBuilder
@@ -78,10 +79,12 @@ class _NetWriter:
         self.state_outputs.append(kept)
         return joined
 
-    def _conv(self, source: int, weights: tuple[int, int], target: int, relu: bool) -> None:
+    def _conv(
+        self, source: int, weights: tuple[int, int], target: int, relu: bool, stride: int = 1
+    ) -> None:
         s = self.graph.schema
         options = s.Conv2DOptionsT()
-        options.padding, options.strideH, options.strideW = s.Padding.VALID, 1, 1
+        options.padding, options.strideH, options.strideW = s.Padding.VALID, 1, stride
         options.dilationHFactor = options.dilationWFactor = 1
         kinds = s.ActivationFunctionType
         options.fusedActivationFunction = kinds.RELU if relu else kinds.NONE
@@ -94,15 +97,36 @@ class _NetWriter:
             self.kinds.Conv2DOptions,
         )
 
+    def _reshape(self, source: int, shape: list[int], target: int) -> None:
+        options = self.graph.schema.ReshapeOptionsT()
+        options.newShape = shape
+        self.graph.operator(
+            self.builtin.RESHAPE,
+            _RESHAPE,
+            [source, self.graph.constant(*shape)],
+            target,
+            options,
+            self.kinds.ReshapeOptions,
+        )
+
     def _stem(self, features: int) -> int:
         net = self.net
         past = net.stem_frames - STRIDE
-        joined = self._remember("s0", FEATURE_INPUT, features, STRIDE, past, net.bands)
-        kernel = np.ascontiguousarray(net.stem.transpose(0, 2, 1))[:, :, None, :]
-        stored = quantise_weights(kernel, net.stem_bias, self.ranges[FEATURE_INPUT], axis=0)
-        out = self.graph.activation("x0", [1, 1, 1, net.channels], self.ranges["x0"])
-        self._conv(joined, self.graph.weights("stem", stored), out, relu=True)
-        return out
+        joined = self._remember("s0", FEATURE_INPUT, features, STRIDE, past, BANDS)
+        # Bands become a dimension of their own: filters go along it.
+        shape = [1, net.stem_frames, BANDS, 1]
+        current = self.graph.activation("map", shape, self.ranges[FEATURE_INPUT])
+        self._reshape(joined, shape, current)
+        source = FEATURE_INPUT
+        for index, (layer, bands) in enumerate(zip(net.stem, net.stem_bands, strict=True)):
+            target = f"f{index}" if index < len(net.stem) - 1 else "x0"
+            kernel = np.ascontiguousarray(layer.weights.transpose(0, 2, 3, 1))
+            stored = quantise_weights(kernel, layer.bias, self.ranges[source], axis=0)
+            weights = self.graph.weights(f"stem{index}", stored)
+            out = self.graph.activation(target, [1, 1, bands, len(kernel)], self.ranges[target])
+            self._conv(current, weights, out, relu=True, stride=layer.stride)
+            current, source = out, target
+        return current
 
     def _block(self, index: int, current: int) -> int:
         s, net, block = self.graph.schema, self.net, self.net.blocks[index]
@@ -139,16 +163,7 @@ class _NetWriter:
         s, net = self.graph.schema, self.net
         source = self.ranges[f"x{len(net.blocks)}"]
         flat = self.graph.activation("flat", [1, net.channels], source)
-        reshape = s.ReshapeOptionsT()
-        reshape.newShape = [1, net.channels]
-        self.graph.operator(
-            self.builtin.RESHAPE,
-            _RESHAPE,
-            [current, self.graph.constant(1, net.channels)],
-            flat,
-            reshape,
-            self.kinds.ReshapeOptions,
-        )
+        self._reshape(current, [1, net.channels], flat)
         options = s.FullyConnectedOptionsT()
         options.fusedActivationFunction = options.weightsFormat = 0
         options.keepNumDims = False
@@ -193,7 +208,7 @@ class _NetWriter:
     def write(self) -> bytes:
         """The whole file."""
         features = self.graph.activation(
-            FEATURE_INPUT, [1, STRIDE, 1, self.net.bands], self.ranges[FEATURE_INPUT]
+            FEATURE_INPUT, [1, STRIDE, 1, BANDS], self.ranges[FEATURE_INPUT]
         )
         self.inputs.append(features)
         current = self._stem(features)
