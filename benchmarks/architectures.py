@@ -1,0 +1,155 @@
+"""Kinds of network: short trainings on the same pools, told apart by development recordings.
+
+    python -m benchmarks.architectures PHRASE ... --pools runs/pools-KEY.npz --data DATA \\
+        [--dev-negatives NEGATIVES] [--kinds dense banded deep] [--steps 2100] [--work runs]
+
+`PHRASE ...` are those of the `kwsmodel train` that made the pools, in its order. Every kind sees
+the same batches from the same seed. Printed is what chooses a checkpoint in training: the mean miss
+rate over phrases, false-accept rates (0.1, 0.5 and 1 an hour) and surroundings (quiet, noise,
+playback), of the running mean of the weights, at several points of the training. One point of the
+training differs from the next by a point or so: smaller differences say nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kwsd.errors import KwsdError, MissingFileError, UsageError
+from kwsd.evaluate.selection import Positive
+from kwsd.train.fit import FitConfig, fit
+from kwsd.train.float_scores import development_cost
+from kwsd.train.network import Network, Shape, to_float_net
+from kwsd.train.pools import Pools, load
+from kwsd.train.recordings import Recording, indexed, letters, plain_folder
+from kwsd.train.rehearsal import Rehearsal, rehearse
+
+KINDS = {
+    "dense": Shape(filters=()),
+    "banded": Shape(),
+    "coarse": Shape(filters=((16, 8, 4),)),
+    "deep": Shape(filters=((16, 6, 2), (32, 4, 2), (32, 3, 1))),
+    "narrow": Shape(channels=56),
+    "wide": Shape(channels=104),
+    "brief": Shape(kernels=(5, 5, 9, 9, 9), dilations=(1, 1, 1, 1, 2)),
+    "small-steps": Shape(
+        channels=64, kernels=(5, 5, 5, 9, 9, 9, 13), dilations=(1, 1, 1, 1, 1, 1, 2)
+    ),
+}
+"""Dense is a stem whose filters span all bands; the others share theirs over the bands."""
+
+SPLICE_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one kind."""
+
+    kind: str
+    """Key of `KINDS`."""
+
+    parameters: int
+    """Of a network with one phrase."""
+
+    multiplies: int
+    """Multiply-accumulates of a step of 20 ms."""
+
+    costs: tuple[float, ...]
+    """Mean miss rate at each point of the training."""
+
+
+def compare(
+    pools: Pools,
+    rehearsal: Rehearsal,
+    phrases: int,
+    kinds: dict[str, Shape],
+    config: FitConfig,
+    report: Callable[[str], None],
+) -> Iterator[Outcome]:
+    """Train every kind, one after the other."""
+    for kind, shape in kinds.items():
+        costs: list[float] = []
+
+        def cost(network: Network, costs: list[float] = costs) -> float:
+            costs.append(development_cost(network, rehearsal))
+            return costs[-1]
+
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint = Path(folder) / "checkpoint.pt"
+            network = fit(pools, config, checkpoint, report, shape, cost, phrases)
+        net = to_float_net(network)
+        yield Outcome(kind, net.parameters, net.multiplies_per_step, tuple(costs))
+
+
+def _rehearsal(args: argparse.Namespace) -> Rehearsal:
+    recordings = [r for folder in args.data for r in indexed(folder, args.phrases, "dev")]
+    names = [letters(phrase) for phrase in args.phrases]
+    words: list[tuple[int, Positive]] = []
+    others: list[Recording] = []
+    for recording in recordings:
+        if recording.role == "positive":
+            number = names.index(letters(recording.phrase))
+            words.append((number, Positive(recording.path, recording.speaker)))
+        else:
+            others.append(recording)
+    for folder in args.dev_negatives:
+        others += plain_folder(folder, "speech")
+    rehearsal = rehearse(words, others, args.work, _say)
+    if rehearsal is None:
+        raise UsageError("no development recordings of these phrases, or none of anything else")
+    return rehearsal
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _run(args: argparse.Namespace) -> None:
+    unknown = [kind for kind in args.kinds if kind not in KINDS]
+    if unknown:
+        raise UsageError(f"no kind {unknown[0]!r}; there are {', '.join(KINDS)}")
+    if args.steps < 10:
+        raise UsageError(f"--steps {args.steps}: 10 or more are needed")
+    if not args.pools.is_file():
+        raise MissingFileError(f"{args.pools} is not there: kwsmodel train keeps pools in --work")
+    config = FitConfig(args.steps, seed=args.seed, splice_share=SPLICE_SHARE, loaders=1)
+    kinds = {kind: KINDS[kind] for kind in args.kinds}
+    pools = load(args.pools)
+    said = max(word.phrase for word in pools.words) + 1
+    if said != len(args.phrases):
+        raise UsageError(f"{args.pools} holds {said} phrases, {len(args.phrases)} are named")
+    for found in compare(pools, _rehearsal(args), said, kinds, config, _say):
+        costs = " / ".join(f"{100 * cost:.1f}" for cost in found.costs)
+        print(
+            f"{found.kind}: {found.parameters} parameters, {found.multiplies} multiplies a step, "
+            f"mean miss rate {costs} %",
+            flush=True,
+        )
+
+
+def main() -> int:
+    """Compare and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("phrases", nargs="+", metavar="PHRASE")
+    parser.add_argument("--pools", type=Path, required=True)
+    parser.add_argument("--data", type=Path, action="append", required=True)
+    parser.add_argument("--dev-negatives", type=Path, action="append", default=[])
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), metavar="KIND")
+    parser.add_argument("--steps", type=int, default=2100)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--work", type=Path, default=Path("runs"))
+    args = parser.parse_args()
+    try:
+        _run(args)
+    except KwsdError as error:
+        print(f"architectures: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
