@@ -103,7 +103,7 @@ def test_command_measures_a_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert litert["name"] == "litert" and min(litert["peak_gmacs"], litert["bandwidth_gbps"]) > 0
     assert z1 == {"name": "Zhouyi Z1", "peak_gmacs": 102.4, "bandwidth_gbps": None}
     # 37 k weights, each used once a step but the stem's and the blocks' biases.
-    assert 45_000 < found["models"]["computer"]["multiplies"] < 60_000
+    assert 60_000 < found["models"]["computer"]["multiplies"] < 85_000
 
 
 def test_what_cannot_run_is_listed_and_the_rest_is_measured(
