@@ -17,6 +17,7 @@ import soxr
 from numpy.typing import NDArray
 
 from kwsd.block import SAMPLE_RATE_HZ
+from kwsd.evaluate.surroundings import convolve
 from kwsd.train.rooms import Room
 
 FloatArray = NDArray[np.float32]
@@ -54,13 +55,6 @@ def whole(pcm: FloatArray) -> Clip:
     return Clip(pcm, 0, len(pcm))
 
 
-def reverberant(pcm: FloatArray, response: FloatArray) -> FloatArray:
-    """A signal in a room, same length."""
-    size = 1 << int(np.ceil(np.log2(len(pcm) + len(response))))
-    spectrum = np.fft.rfft(pcm, size) * np.fft.rfft(response, size)
-    return np.fft.irfft(spectrum)[: len(pcm)].astype(np.float32)
-
-
 def coded(pcm: FloatArray, level: float) -> FloatArray:
     """A signal through Opus at 16 kHz, same length."""
     stored = io.BytesIO()
@@ -81,7 +75,7 @@ def vary(clip: Clip, rooms: Sequence[Room], wet: float, rng: np.random.Generator
     )
     pcm = np.pad(pcm, (0, TAIL_SAMPLES))
     if rooms and rng.random() < wet:
-        pcm = reverberant(pcm, rooms[int(rng.integers(len(rooms)))].talker)
+        pcm = convolve(pcm, rooms[int(rng.integers(len(rooms)))].talker)
     return Clip(pcm, int(clip.first / factor), int(clip.last / factor))
 
 

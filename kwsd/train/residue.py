@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.evaluate.noise import noise_gain
-from kwsd.train.copies import Clip, reverberant
+from kwsd.evaluate.surroundings import LARGEST_PEAK, convolve
+from kwsd.train.copies import Clip
 from kwsd.train.listen import LogPower, detector_branch, log_power
 from kwsd.train.rooms import Room
 
@@ -29,9 +30,6 @@ KEPT_SAMPLES = SAMPLE_RATE_HZ // 2
 
 SER_RANGE_DB = (-25.0, 0.0)
 """Speech-to-echo ratio at the microphone, loudest stretches compared as for noise."""
-
-LARGEST_PEAK = 0.9
-"""A microphone is set up so that its own loudspeaker does not overdrive it."""
 
 
 def _played(pcm: FloatArray, rng: np.random.Generator) -> FloatArray:
@@ -51,7 +49,7 @@ def _playback(
     reference = np.resize(source[start : start + samples], samples).astype(np.float32)
     reference = reference * np.float32(0.3 / max(float(np.abs(reference).max()), 1e-4))
     room = rooms[int(rng.integers(len(rooms)))]
-    echo = reverberant(_played(reference, rng), room.loudspeaker)
+    echo = convolve(_played(reference, rng), room.loudspeaker)
     delay = int(rng.integers(LONGEST_DELAY_MS * SAMPLE_RATE_HZ // 1000))
     return reference, np.concatenate([np.zeros(delay, np.float32), echo])[:samples]
 

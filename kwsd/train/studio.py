@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from kwsd.errors import AudioError
 from kwsd.evaluate.recording import levels_dbfs, speech_bounds
 from kwsd.train.bulk_speech import bulk_speech, sayings
 from kwsd.train.copies import TAIL_SAMPLES, WET_SHARE, Clip, synthetic_copy, vary, whole
-from kwsd.train.listen import LogPower, hear, log_power, read_audio
+from kwsd.train.listen import LogPower, detector_branch, hear, log_power, read_audio
 from kwsd.train.residue import PIECE_SECONDS, over_playback, residue_piece
 from kwsd.train.rooms import Room
 
@@ -105,8 +105,9 @@ def _hear(copy: Clip, studio: Studio, rng: np.random.Generator) -> tuple[LogPowe
     """Through the detector branch, sometimes with playback to cancel; begin and end in frames."""
     if studio.music and rng.random() < PLAYED_SHARE:
         copy = over_playback(copy, studio.music, studio.rooms, rng)
-        return log_power(copy.pcm), copy.first // HOP_SAMPLES, copy.last // HOP_SAMPLES
-    return hear(copy.pcm), copy.first // HOP_SAMPLES, copy.last // HOP_SAMPLES
+    else:
+        copy = replace(copy, pcm=detector_branch(copy.pcm))
+    return log_power(copy.pcm), copy.first // HOP_SAMPLES, copy.last // HOP_SAMPLES
 
 
 def _word_copies(
