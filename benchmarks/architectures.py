@@ -21,11 +21,12 @@ from pathlib import Path
 
 from kwsd.errors import KwsdError, MissingFileError, UsageError
 from kwsd.evaluate.selection import Positive
+from kwsd.train.command import DEFAULT_SPLICES
 from kwsd.train.fit import FitConfig, fit
 from kwsd.train.float_scores import development_cost
 from kwsd.train.network import Network, Shape, to_float_net
 from kwsd.train.pools import Pools, load
-from kwsd.train.recordings import Recording, indexed, letters, plain_folder
+from kwsd.train.recordings import indexed, plain_folder
 from kwsd.train.rehearsal import Rehearsal, rehearse
 
 KINDS = {
@@ -41,8 +42,6 @@ KINDS = {
     ),
 }
 """Dense is a stem whose filters span all bands; the others share theirs over the bands."""
-
-SPLICE_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -87,17 +86,13 @@ def compare(
 
 def _rehearsal(args: argparse.Namespace) -> Rehearsal:
     recordings = [r for folder in args.data for r in indexed(folder, args.phrases, "dev")]
-    names = [letters(phrase) for phrase in args.phrases]
-    words: list[tuple[int, Positive]] = []
-    others: list[Recording] = []
-    for recording in recordings:
-        if recording.role == "positive":
-            number = names.index(letters(recording.phrase))
-            words.append((number, Positive(recording.path, recording.speaker)))
-        else:
-            others.append(recording)
-    for folder in args.dev_negatives:
-        others += plain_folder(folder, "speech")
+    recordings += [r for folder in args.dev_negatives for r in plain_folder(folder, "speech")]
+    words = [
+        (args.phrases.index(r.phrase), Positive(r.path, r.speaker))
+        for r in recordings
+        if r.role == "positive"
+    ]
+    others = [r for r in recordings if r.role != "positive"]
     rehearsal = rehearse(words, others, args.work, _say)
     if rehearsal is None:
         raise UsageError("no development recordings of these phrases, or none of anything else")
@@ -116,7 +111,7 @@ def _run(args: argparse.Namespace) -> None:
         raise UsageError(f"--steps {args.steps}: 10 or more are needed")
     if not args.pools.is_file():
         raise MissingFileError(f"{args.pools} is not there: kwsmodel train keeps pools in --work")
-    config = FitConfig(args.steps, seed=args.seed, splice_share=SPLICE_SHARE, loaders=1)
+    config = FitConfig(args.steps, seed=args.seed, splice_share=DEFAULT_SPLICES, loaders=1)
     kinds = {kind: KINDS[kind] for kind in args.kinds}
     pools = load(args.pools)
     said = max(word.phrase for word in pools.words) + 1

@@ -60,16 +60,16 @@ def float_net(network: Network) -> tuple[FloatNet, dict[str, Affine]]:
         for tensor in network.outline.tensors
         if len(tensor.scales) == 1 and len(tensor.zero_points) == 1
     }
+    strides = {
+        network.outline.tensors[operator.inputs[1]].name: operator.steps[0]
+        for operator in network.outline.operators
+        if operator.name == "CONV_2D" and operator.steps is not None
+    }
     stem: list[BandFilter] = []
-    sizes = {tensor.name: tensor.shape for tensor in network.outline.tensors}
-    bands = BANDS
-    while f"stem{len(stem)}/weights" in sizes:
+    while f"stem{len(stem)}/weights" in strides:
         weights, bias = _weights(network, f"stem{len(stem)}")
-        left = sizes.get(f"f{len(stem)}", sizes["x0"])[2]
-        span = weights.shape[2]
-        stride = (bands - span) // (left - 1) if left > 1 else 1
+        stride = strides[f"stem{len(stem)}/weights"]
         stem.append(BandFilter(weights.transpose(0, 3, 1, 2).copy(), bias, stride))
-        bands = left
     blocks = []
     while f"x{len(blocks) + 1}" in ranges:
         depthwise, depthwise_bias = _weights(network, f"dw{len(blocks)}")

@@ -82,13 +82,16 @@ class Surroundings:
         echo = np.pad(echo, (delay, 0))[: len(pcm)]
         gain = noise_gain(pcm, echo, self.playback.snr_db)
         heard = pcm + np.float32(gain) * echo
-        # A microphone is set up so that its own loudspeaker does not overdrive it.
-        heard *= np.float32(min(1.0, LARGEST_PEAK / max(float(np.abs(heard).max()), 1e-6)))
-        return heard.astype(np.float32), reference
+        return within_range(heard).astype(np.float32), reference
 
 
 QUIET = Surroundings()
 """Recordings as they are."""
+
+
+def within_range(heard: FloatArray) -> FloatArray:
+    """As a microphone hears it that is set up so that its own loudspeaker does not overdrive it."""
+    return heard * np.float32(min(1.0, LARGEST_PEAK / max(float(np.abs(heard).max()), 1e-6)))
 
 
 def convolve(pcm: FloatArray, response: FloatArray) -> FloatArray:

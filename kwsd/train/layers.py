@@ -113,6 +113,11 @@ class FloatNet:
         return tuple(left[1:])
 
     @property
+    def stem_names(self) -> tuple[str, ...]:
+        """Activations behind each layer of the stem, as `forward` and the streaming graph say."""
+        return (*(f"f{index}" for index in range(len(self.stem) - 1)), "x0")
+
+    @property
     def parameters(self) -> int:
         """Number of weights and biases."""
         count = self.head.size + self.head_bias.size
@@ -205,8 +210,7 @@ def forward(net: FloatNet, features: FloatArray) -> dict[str, FloatArray]:
     seen = np.lib.stride_tricks.sliding_window_view(
         np.concatenate([past, features]), net.stem_frames, axis=0
     )[::STRIDE].transpose(0, 2, 1)[:, None]
-    for index, layer in enumerate(net.stem):
-        name = f"f{index}" if index < len(net.stem) - 1 else "x0"
+    for name, layer in zip(net.stem_names, net.stem, strict=True):
         out[name] = _filtered(layer, seen)
         seen = out[name].transpose(0, 2, 1)[:, :, None]
     current = out["x0"] = out["x0"][:, 0]

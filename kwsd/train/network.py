@@ -68,16 +68,12 @@ class Stem(nn.Module):
         self.past = shape.stem_frames - STRIDE
         layers, norms = [], []
         source, bands, frames, step = 1, BANDS, shape.stem_frames, STRIDE
-        for count, span, stride in shape.filters:
-            size, strides = (span, frames), (stride, step)
-            layers.append(nn.Conv2d(source, count, size, strides, bias=False))
+        for count, span, stride in (*shape.filters, (shape.channels, 0, 1)):
+            span = span or bands  # the last one joins all that are left
+            layers.append(nn.Conv2d(source, count, (span, frames), (stride, step), bias=False))
             norms.append(nn.BatchNorm2d(count))
             source, bands, frames, step = count, (bands - span) // stride + 1, 1, 1
-        size, strides = (bands, frames), (1, step)
-        layers.append(nn.Conv2d(source, shape.channels, size, strides, bias=False))
-        norms.append(nn.BatchNorm2d(shape.channels))
         self.layers, self.norms = nn.ModuleList(layers), nn.ModuleList(norms)
-        self.strides = [*(stride for _, _, stride in shape.filters), 1]
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """[batch, BANDS, frames] to [batch, channels, frames // STRIDE]."""
@@ -119,12 +115,11 @@ def _folded(conv: Any, norm: Any) -> tuple[FloatArray, FloatArray]:
 def to_float_net(network: Network, phrase: int = 0) -> FloatNet:
     """One phrase's network with the normalisations folded in, as it computes in evaluation mode."""
     stem = []
-    for layer, norm, stride in zip(
-        network.stem.layers, network.stem.norms, network.stem.strides, strict=True
-    ):
+    for layer, norm in zip(network.stem.layers, network.stem.norms, strict=True):
+        assert isinstance(layer, nn.Conv2d)
         weights, bias = _folded(layer, norm)
         over_time = np.ascontiguousarray(weights.transpose(0, 1, 3, 2))
-        stem.append(BandFilter(over_time, bias, stride))
+        stem.append(BandFilter(over_time, bias, layer.stride[0]))
     blocks = []
     for module in network.blocks:
         assert isinstance(module, SeparableBlock)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.evaluate.noise import noise_gain
-from kwsd.evaluate.surroundings import LARGEST_PEAK, convolve
+from kwsd.evaluate.surroundings import convolve, within_range
 from kwsd.train.copies import Clip
 from kwsd.train.listen import LogPower, detector_branch, log_power
 from kwsd.train.rooms import Room
@@ -77,8 +77,7 @@ def over_playback(
     lead = int(rng.uniform(*ALONE_S) * SAMPLE_RATE_HZ)
     reference, echo = _playback(lead + len(clip.pcm), music, rooms, rng)
     echo *= np.float32(noise_gain(clip.pcm, echo, float(rng.uniform(*SER_RANGE_DB))))
-    heard = np.pad(clip.pcm, (lead, 0)) + echo
-    heard *= np.float32(LARGEST_PEAK / max(LARGEST_PEAK, float(np.abs(heard).max())))
+    heard = within_range(np.pad(clip.pcm, (lead, 0)) + echo)
     kept = lead - KEPT_SAMPLES
     branch = detector_branch(heard + _hiss(len(heard), rng), reference)[kept:]
     return Clip(branch, clip.first + KEPT_SAMPLES, clip.last + KEPT_SAMPLES)

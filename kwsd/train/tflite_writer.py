@@ -118,8 +118,8 @@ class _NetWriter:
         current = self.graph.activation("map", shape, self.ranges[FEATURE_INPUT])
         self._reshape(joined, shape, current)
         source = FEATURE_INPUT
-        for index, (layer, bands) in enumerate(zip(net.stem, net.stem_bands, strict=True)):
-            target = f"f{index}" if index < len(net.stem) - 1 else "x0"
+        layers = zip(net.stem, net.stem_bands, net.stem_names, strict=True)
+        for index, (layer, bands, target) in enumerate(layers):
             kernel = np.ascontiguousarray(layer.weights.transpose(0, 2, 3, 1))
             stored = quantise_weights(kernel, layer.bias, self.ranges[source], axis=0)
             weights = self.graph.weights(f"stem{index}", stored)
