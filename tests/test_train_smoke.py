@@ -146,23 +146,31 @@ def low_word(rng: np.random.Generator) -> np.ndarray:
     return chirp_word(rng)[::-1].copy()
 
 
-def test_two_phrases_from_an_index_give_two_packages(
-    folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with two words and other sounds."""
+    root = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(8)
     rows = ["path,set,label,speaker,split,licence,seconds"]
     for label, make in (("up word", chirp_word), ("low word", low_word), ("", other_sound)):
         for number in range(34):
             path = f"wake/{label or 'other'}-{number}.wav".replace(" ", "-")
-            (tmp_path / "data" / path).parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(tmp_path / "data" / path, make(rng), RATE_HZ)
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(root / path, make(rng), RATE_HZ)
             split = "train" if number < 24 else "dev"
             rows.append(f"{path},made,{label},,{split},CC0,1.0")
-    (tmp_path / "data" / "index.csv").write_text("\n".join(rows) + "\n")
-    arguments = ["train", "up word", "low word", "--no-synthesis", "--data", str(tmp_path / "data")]
-    arguments += ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "models")]
-    arguments += ["--steps", "60", "--rooms", "3", "--workers", "1"]
-    assert main(arguments) == 0
+    (root / "index.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+def from_index(index: Path, work: Path, *phrases: str, steps: int = 60) -> list[str]:
+    arguments = ["train", *phrases, "--no-synthesis", "--data", str(index)]
+    arguments += ["--work", str(work / "work"), "--out", str(work / "models")]
+    return [*arguments, "--steps", str(steps), "--rooms", "3", "--workers", "1"]
+
+
+def test_two_phrases_from_an_index_give_two_packages(index: Path, tmp_path: Path) -> None:
+    assert main(from_index(index, tmp_path, "up word", "low word")) == 0
     cards = []
     for name in ("up_word", "low_word"):
         package = load_package(tmp_path / "models" / name)
@@ -173,10 +181,19 @@ def test_two_phrases_from_an_index_give_two_packages(
     assert "Trained together with up word" in cards[1]
 
 
+def test_a_phrase_beside_is_learnt_and_gets_no_package(index: Path, tmp_path: Path) -> None:
+    assert main(from_index(index, tmp_path, "up word", "--beside", "low word", steps=6)) == 0
+    assert [folder.name for folder in (tmp_path / "models").iterdir()] == ["up_word"]
+    card = (tmp_path / "models" / "up_word" / "CARD.md").read_text()
+    assert "kwsmodel train 'up word' --beside 'low word'" in card
+    assert "Trained together with low word" in card
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         (["computer"], "stands twice"),
+        (["--beside", "Computer"], "stands twice"),
         (["jarvis", "--name", "x"], "--name goes with one phrase"),
         (["jarvis", "--positives", "."], "--positives goes with one phrase"),
         (["--sayings", "-1"], "--sayings -1"),

@@ -37,6 +37,14 @@ def add_parser(subparsers: Any) -> None:
         "phrases", nargs="+", metavar="PHRASE", help='what is said, such as "computer"'
     )
     parser.add_argument(
+        "--beside",
+        action="append",
+        default=[],
+        metavar="PHRASE",
+        help="phrase that is learnt with the others and gets no package: recordings of any word "
+        "teach how people differ from synthetic voices; repeatable",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         default=Path("models"),
@@ -130,7 +138,8 @@ def add_parser(subparsers: Any) -> None:
 def _gather(args: argparse.Namespace, split: str) -> list[Recording]:
     """Recordings of one part; nothing of the other part can come in."""
     prefix = "" if split == "train" else "dev_"
-    found = [r for folder in args.data for r in indexed(folder, args.phrases, split)]
+    learnt = [*args.phrases, *args.beside]
+    found = [r for folder in args.data for r in indexed(folder, learnt, split)]
     for folder in getattr(args, f"{prefix}positives"):
         found += plain_folder(folder, "positive", args.phrases[0])
     for folder in getattr(args, f"{prefix}negatives"):
@@ -164,7 +173,8 @@ def run(args: argparse.Namespace) -> int:
             targets=tuple(
                 Target(phrase, name, args.out / name)
                 for phrase, name in zip(args.phrases, names, strict=True)
-            ),
+            )
+            + tuple(Target(phrase, plain_name(phrase), None) for phrase in args.beside),
             work=args.work,
             seed=args.seed,
             amounts=Amounts(
@@ -210,8 +220,9 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError(f"--splices {args.splices:g}: 0 to 0.9 are allowed")
     if not 0.0 <= args.bulk_hours <= 100.0:
         raise ConfigError(f"--bulk-hours {args.bulk_hours:g}: 0 to 100 are allowed")
-    for number, phrase in enumerate(args.phrases):
-        if any(same_word(phrase, other) for other in args.phrases[:number]):
+    learnt = [*args.phrases, *args.beside]
+    for number, phrase in enumerate(learnt):
+        if any(same_word(phrase, other) for other in learnt[:number]):
             raise UsageError(f"phrase {phrase!r} stands twice: name each phrase once")
     if len(args.phrases) > 1:
         for option in ("name", "positives", "dev_positives"):
@@ -226,6 +237,8 @@ def _check(args: argparse.Namespace) -> None:
 def _command(args: argparse.Namespace) -> str:
     """The command for the card, with folders reduced to their names."""
     words = ["kwsmodel", "train", *args.phrases]
+    for phrase in args.beside:
+        words += ["--beside", phrase]
     words += ["--seed", str(args.seed), "--steps", str(args.steps)]
     words += ["--renderings", "0" if args.no_synthesis else str(args.renderings)]
     words += ["--sayings", "0" if args.no_synthesis else str(args.sayings)]

@@ -22,7 +22,7 @@ RECIPE = 3
 
 @dataclass(frozen=True)
 class Target:
-    """A phrase and its package."""
+    """A phrase and, where one is wanted, its package."""
 
     phrase: str
     """What is said."""
@@ -30,8 +30,8 @@ class Target:
     name: str
     """Of the model."""
 
-    out: Path
-    """Package folder to write."""
+    out: Path | None
+    """Package folder to write; None: learnt for the sake of the others."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,8 @@ def pools_key(plan: Plan, spoken: Sequence[Spoken]) -> str:
 def checkpoint_key(plan: Plan, spoken: Sequence[Spoken]) -> str:
     """Names what a training has learnt from and chosen by: on other data it must not go on."""
     return recipe_key(
-        [pools_key(plan, spoken)] + [(item.path, item.role, item.phrase) for item in plan.develop]
+        [pools_key(plan, spoken), [target.out is None for target in plan.targets]]
+        + [(item.path, item.role, item.phrase) for item in plan.develop]
     )
 
 

@@ -70,7 +70,7 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
     Returns
     -------
     list of ModelPackage
-        The packages of the targets, loaded and checked.
+        The packages of the targets that shall have one, loaded and checked.
 
     Raises
     ------
@@ -83,16 +83,19 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
     """
     _check_positives(plan)
     spoken = make_corpora(plan, report)
-    selections = [
-        _selection(plan, target, item) for target, item in zip(plan.targets, spoken, strict=True)
-    ]
-    for selection in selections:
+    selections = {
+        i: _selection(plan, target, spoken[i])
+        for i, target in enumerate(plan.targets)
+        if target.out is not None
+    }
+    for selection in selections.values():
         # Too little to judge by is said before the training, not after it.
         plan_jobs(selection)
     pools = make_pools(plan, spoken, report)
+    shipped = {target.phrase for target in plan.targets if target.out is not None}
     rehearsal = rehearse(
-        [(i, positive) for i, some in enumerate(selections) for positive in some.positives],
-        [r for r in plan.develop if r.role != "positive"],
+        [(i, positive) for i, some in selections.items() for positive in some.positives],
+        [r for r in plan.develop if r.role != "positive" or r.phrase not in shipped],
         plan.work,
         report,
     )
@@ -102,11 +105,11 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
     signals = calibration_signals(pools, len(plan.targets), plan.seed)
     curves = development_curves(network, rehearsal) if rehearsal is not None else {}
     packages = []
-    for i, target in enumerate(plan.targets):
+    for i, selection in selections.items():
         net = to_float_net(network, i)
         if i in curves:
             net = centred(net, *operating_logits(curves[i]))
-        packages.append(_package(plan, target, spoken[i], net, signals, pools, selections[i]))
+        packages.append(_package(plan, i, spoken[i], net, signals, pools, selection))
     checkpoint.unlink(missing_ok=True)
     for package in packages:
         report(f"package: {package.path}")
@@ -128,7 +131,7 @@ def calibration_signals(pools: Pools, phrases: int, seed: int) -> list[FloatArra
 
 def _package(
     plan: Plan,
-    target: Target,
+    number: int,
     spoken: Spoken,
     net: FloatNet,
     signals: list[FloatArray],
@@ -136,12 +139,14 @@ def _package(
     selection: Selection,
 ) -> ModelPackage:
     """Quantise, judge, and write the package of one phrase."""
+    target = plan.targets[number]
+    assert target.out is not None
     (plan.work / target.name).mkdir(parents=True, exist_ok=True)
     save_net(net, plan.work / target.name / FLOAT_NET)
     blob = write_tflite(net, calibrate(net, signals), plan.precision)
     # A stretch with phrases in it, where there are not too many of them.
     recorded = record(blob, np.concatenate(signals[:24]), VECTOR_STEPS)
-    word_ms = _word_length_ms(pools, plan.targets.index(target))
+    word_ms = _word_length_ms(pools, number)
     content = PackageContent(
         name=target.name,
         version=VERSION,
