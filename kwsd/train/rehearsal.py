@@ -102,6 +102,7 @@ def rehearse(
     negatives: Sequence[Recording],
     folder: Path,
     report: Callable[[str], None],
+    surroundings: Sequence[Surroundings] | None = None,
 ) -> Rehearsal | None:
     """Prepare the development recordings.
 
@@ -115,6 +116,9 @@ def rehearse(
         Gets one file a collection of negatives.
     report : callable
         Gets one line.
+    surroundings : sequence of Surroundings, optional
+        In which words are heard; by default quiet, noise and playback from the sounds among the
+        negatives.
 
     Returns
     -------
@@ -126,12 +130,12 @@ def rehearse(
     bounds: list[tuple[int, int]] = []
     phrases: list[int] = []
     at = 0
-    for staging, surroundings in enumerate(_surroundings(noises)):
+    for staging, around in enumerate(surroundings or _surroundings(noises)):
         for number, (phrase, positive) in enumerate(positives):
             try:
                 part, *_ = parts_of(positive.path)
                 rng = np.random.default_rng([staging, number])
-                staged = stage_utterance(part, surroundings, rng)
+                staged = stage_utterance(part, around, rng)
             except (AudioError, UsageError):
                 continue  # the evaluation lists it
             frames = hear(staged.pcm, staged.reference)
