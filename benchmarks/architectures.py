@@ -19,13 +19,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kwsd.errors import KwsdError, MissingFileError, UsageError
+from benchmarks import trial
+from kwsd.errors import UsageError
 from kwsd.evaluate.selection import Positive
-from kwsd.train.command import DEFAULT_SPLICES
 from kwsd.train.fit import FitConfig, fit
 from kwsd.train.float_scores import development_cost
 from kwsd.train.network import Network, Shape, to_float_net
-from kwsd.train.pools import Pools, load
+from kwsd.train.pools import Pools
 from kwsd.train.recordings import indexed, plain_folder
 from kwsd.train.rehearsal import Rehearsal, rehearse
 
@@ -107,17 +107,9 @@ def _run(args: argparse.Namespace) -> None:
     unknown = [kind for kind in args.kinds if kind not in KINDS]
     if unknown:
         raise UsageError(f"no kind {unknown[0]!r}; there are {', '.join(KINDS)}")
-    if args.steps < 10:
-        raise UsageError(f"--steps {args.steps}: 10 or more are needed")
-    if not args.pools.is_file():
-        raise MissingFileError(f"{args.pools} is not there: kwsmodel train keeps pools in --work")
-    config = FitConfig(args.steps, seed=args.seed, splice_share=DEFAULT_SPLICES, loaders=1)
+    pools, config = trial.opened(args)
     kinds = {kind: KINDS[kind] for kind in args.kinds}
-    pools = load(args.pools)
-    said = max(word.phrase for word in pools.words) + 1
-    if said != len(args.phrases):
-        raise UsageError(f"{args.pools} holds {said} phrases, {len(args.phrases)} are named")
-    for found in compare(pools, _rehearsal(args), said, kinds, config, _say):
+    for found in compare(pools, _rehearsal(args), len(args.phrases), kinds, config, _say):
         costs = " / ".join(f"{100 * cost:.1f}" for cost in found.costs)
         print(
             f"{found.kind}: {found.parameters} parameters, {found.multiplies} multiplies a step, "
@@ -128,22 +120,9 @@ def _run(args: argparse.Namespace) -> None:
 
 def main() -> int:
     """Compare and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("phrases", nargs="+", metavar="PHRASE")
-    parser.add_argument("--pools", type=Path, required=True)
-    parser.add_argument("--data", type=Path, action="append", required=True)
-    parser.add_argument("--dev-negatives", type=Path, action="append", default=[])
+    parser = trial.parser(__doc__, steps=2100)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), metavar="KIND")
-    parser.add_argument("--steps", type=int, default=2100)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--work", type=Path, default=Path("runs"))
-    args = parser.parse_args()
-    try:
-        _run(args)
-    except KwsdError as error:
-        print(f"architectures: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return trial.ended("architectures", _run, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -20,19 +20,16 @@ from pathlib import Path
 
 import numpy as np
 
-from kwsd.errors import KwsdError, MissingFileError, UsageError
-from kwsd.evaluate.curve import Curve
+from benchmarks import trial
+from kwsd.errors import UsageError
 from kwsd.evaluate.selection import Positive
 from kwsd.evaluate.surroundings import QUIET
-from kwsd.train.command import DEFAULT_SPLICES
 from kwsd.train.fit import FitConfig, fit
 from kwsd.train.float_scores import development_curves
 from kwsd.train.network import Network
-from kwsd.train.pools import Pools, load
+from kwsd.train.pools import Pools
 from kwsd.train.recordings import indexed, plain_folder
-from kwsd.train.rehearsal import Rehearsal, mean_miss_rate, rehearse
-
-RATES_PER_HOUR = (1.0, 0.5, 0.1)
+from kwsd.train.rehearsal import Rehearsal, miss_rates, rehearse
 
 
 def without_people(pools: Pools, unheard: Sequence[int]) -> Pools:
@@ -51,19 +48,18 @@ def judge_unheard(
     """Train, and report a line for each phrase of the rehearsal at each point of the training."""
 
     def cost(network: Network) -> float:
-        curves = development_curves(network, rehearsal)
-        for phrase, curve in curves.items():
-            report(f"{phrases[phrase]} ({len(curve.positives)}): {_misses(curve)} %")
-        return float(np.mean([mean_miss_rate(curve) for curve in curves.values()]))
+        costs = []
+        for phrase, curve in development_curves(network, rehearsal).items():
+            rates = miss_rates(curve)
+            # From the highest rate of false accepts to the lowest.
+            misses = " / ".join(f"{100 * rate:.1f}" for rate in reversed(rates))
+            report(f"{phrases[phrase]} ({len(curve.positives)}): {misses} %")
+            costs += rates
+        return float(np.mean(costs))
 
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "checkpoint.pt"
         fit(pools, config, checkpoint, report, cost=cost, phrases=len(phrases))
-
-
-def _misses(curve: Curve) -> str:
-    points = [curve.at_rate(rate) or curve.at_none_seen() for rate in RATES_PER_HOUR]
-    return " / ".join(f"{100 * point.miss_rate:.1f}" for point in points)
 
 
 def _rehearsal(args: argparse.Namespace) -> Rehearsal:
@@ -90,37 +86,16 @@ def _run(args: argparse.Namespace) -> None:
     strange = [word for word in args.unheard if word not in args.phrases]
     if strange:
         raise UsageError(f"--unheard {strange[0]!r}: name one of {', '.join(args.phrases)}")
-    if args.steps < 10:
-        raise UsageError(f"--steps {args.steps}: 10 or more are needed")
-    if not args.pools.is_file():
-        raise MissingFileError(f"{args.pools} is not there: kwsmodel train keeps pools in --work")
-    pools = load(args.pools)
-    said = max(word.phrase for word in pools.words) + 1
-    if said != len(args.phrases):
-        raise UsageError(f"{args.pools} holds {said} phrases, {len(args.phrases)} are named")
+    pools, config = trial.opened(args)
     left = without_people(pools, [args.phrases.index(word) for word in args.unheard])
-    config = FitConfig(args.steps, seed=args.seed, splice_share=DEFAULT_SPLICES, loaders=1)
     judge_unheard(left, _rehearsal(args), args.phrases, config, _say)
 
 
 def main() -> int:
     """Train, judge and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("phrases", nargs="+", metavar="PHRASE")
+    parser = trial.parser(__doc__, steps=3500)
     parser.add_argument("--unheard", nargs="+", required=True, metavar="WORD")
-    parser.add_argument("--pools", type=Path, required=True)
-    parser.add_argument("--data", type=Path, action="append", required=True)
-    parser.add_argument("--dev-negatives", type=Path, action="append", default=[])
-    parser.add_argument("--steps", type=int, default=3500)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--work", type=Path, default=Path("runs"))
-    args = parser.parse_args()
-    try:
-        _run(args)
-    except KwsdError as error:
-        print(f"unheard_words: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return trial.ended("unheard_words", _run, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -135,10 +135,15 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(run=run)
 
 
+def _learnt(args: argparse.Namespace) -> list[str]:
+    """All phrases; those that get no package stand last."""
+    return [*args.phrases, *args.beside]
+
+
 def _gather(args: argparse.Namespace, split: str) -> list[Recording]:
     """Recordings of one part; nothing of the other part can come in."""
     prefix = "" if split == "train" else "dev_"
-    learnt = [*args.phrases, *args.beside]
+    learnt = _learnt(args)
     found = [r for folder in args.data for r in indexed(folder, learnt, split)]
     for folder in getattr(args, f"{prefix}positives"):
         found += plain_folder(folder, "positive", args.phrases[0])
@@ -220,7 +225,7 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError(f"--splices {args.splices:g}: 0 to 0.9 are allowed")
     if not 0.0 <= args.bulk_hours <= 100.0:
         raise ConfigError(f"--bulk-hours {args.bulk_hours:g}: 0 to 100 are allowed")
-    learnt = [*args.phrases, *args.beside]
+    learnt = _learnt(args)
     for number, phrase in enumerate(learnt):
         if any(same_word(phrase, other) for other in learnt[:number]):
             raise UsageError(f"phrase {phrase!r} stands twice: name each phrase once")

@@ -92,7 +92,7 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         # Too little to judge by is said before the training, not after it.
         plan_jobs(selection)
     pools = make_pools(plan, spoken, report)
-    shipped = {target.phrase for target in plan.targets if target.out is not None}
+    shipped = {plan.targets[i].phrase for i in selections}
     rehearsal = rehearse(
         [(i, positive) for i, some in selections.items() for positive in some.positives],
         [r for r in plan.develop if r.role != "positive" or r.phrase not in shipped],

@@ -91,10 +91,15 @@ class Rehearsal:
         return curves
 
 
-def mean_miss_rate(curve: Curve) -> float:
-    """Misses averaged over `RATES_PER_HOUR`; an unresolvable rate counts as none seen."""
+def miss_rates(curve: Curve) -> list[float]:
+    """Misses at each of `RATES_PER_HOUR`; an unresolvable rate counts as none seen."""
     points = [curve.at_rate(rate) or curve.at_none_seen() for rate in RATES_PER_HOUR]
-    return float(np.mean([point.miss_rate for point in points]))
+    return [point.miss_rate for point in points]
+
+
+def mean_miss_rate(curve: Curve) -> float:
+    """Misses averaged over `RATES_PER_HOUR`."""
+    return float(np.mean(miss_rates(curve)))
 
 
 def rehearse(

@@ -1,0 +1,57 @@
+"""What trials on the pools of a training share: options, what is refused, how they end."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from kwsd.errors import KwsdError, MissingFileError, UsageError
+from kwsd.train.command import DEFAULT_SPLICES
+from kwsd.train.fit import FitConfig
+from kwsd.train.pools import Pools, load
+
+
+def parser(doc: str | None, steps: int) -> argparse.ArgumentParser:
+    """Options of every trial; `steps` is the default length of its trainings."""
+    made = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    made.add_argument("phrases", nargs="+", metavar="PHRASE")
+    made.add_argument("--pools", type=Path, required=True)
+    made.add_argument("--data", type=Path, action="append", required=True)
+    made.add_argument("--dev-negatives", type=Path, action="append", default=[])
+    made.add_argument("--steps", type=int, default=steps)
+    made.add_argument("--seed", type=int, default=1)
+    made.add_argument("--work", type=Path, default=Path("runs"))
+    return made
+
+
+def opened(args: argparse.Namespace) -> tuple[Pools, FitConfig]:
+    """Pools and training that were asked for.
+
+    Raises
+    ------
+    UsageError
+        Too few steps, or the pools hold another number of phrases.
+    MissingFileError
+        No such pools.
+    """
+    if args.steps < 10:
+        raise UsageError(f"--steps {args.steps}: 10 or more are needed")
+    if not args.pools.is_file():
+        raise MissingFileError(f"{args.pools} is not there: kwsmodel train keeps pools in --work")
+    pools = load(args.pools)
+    said = max(word.phrase for word in pools.words) + 1
+    if said != len(args.phrases):
+        raise UsageError(f"{args.pools} holds {said} phrases, {len(args.phrases)} are named")
+    return pools, FitConfig(args.steps, seed=args.seed, splice_share=DEFAULT_SPLICES, loaders=1)
+
+
+def ended(name: str, run: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
+    """Run a trial; gives the exit code, and a line for what was asked wrongly."""
+    try:
+        run(args)
+    except KwsdError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
