@@ -1,7 +1,8 @@
 """Kinds of network: short trainings on the same pools, told apart by development recordings.
 
     python -m benchmarks.architectures PHRASE ... --pools runs/pools-KEY.npz --data DATA \\
-        [--dev-negatives NEGATIVES] [--kinds dense banded deep] [--steps 2100] [--work runs]
+        [--lessons runs/lessons-KEY.npz] [--dev-negatives NEGATIVES] [--kinds dense banded deep] \\
+        [--steps 2100] [--work runs]
 
 `PHRASE ...` are those of the `kwsmodel train` that made the pools, in its order. Every kind sees
 the same batches from the same seed. Printed is what chooses a checkpoint in training: the mean miss
@@ -19,13 +20,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import trial
+from benchmarks.trial import Trial, ended, make_parser, opened
 from kwsd.errors import UsageError
 from kwsd.evaluate.selection import Positive
-from kwsd.train.fit import FitConfig, fit
+from kwsd.train.fit import fit
 from kwsd.train.float_scores import development_cost
 from kwsd.train.network import Network, Shape, to_float_net
-from kwsd.train.pools import Pools
 from kwsd.train.recordings import indexed, plain_folder
 from kwsd.train.rehearsal import Rehearsal, rehearse
 
@@ -62,11 +62,10 @@ class Outcome:
 
 
 def compare(
-    pools: Pools,
+    trial: Trial,
     rehearsal: Rehearsal,
     phrases: int,
     kinds: dict[str, Shape],
-    config: FitConfig,
     report: Callable[[str], None],
 ) -> Iterator[Outcome]:
     """Train every kind, one after the other."""
@@ -79,7 +78,9 @@ def compare(
 
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = Path(folder) / "checkpoint.pt"
-            network = fit(pools, config, checkpoint, report, shape, cost, phrases)
+            network = fit(
+                trial.pools, trial.config, checkpoint, report, shape, cost, phrases, trial.lessons
+            )
         net = to_float_net(network)
         yield Outcome(kind, net.parameters, net.multiplies_per_step, tuple(costs))
 
@@ -107,9 +108,9 @@ def _run(args: argparse.Namespace) -> None:
     unknown = [kind for kind in args.kinds if kind not in KINDS]
     if unknown:
         raise UsageError(f"no kind {unknown[0]!r}; there are {', '.join(KINDS)}")
-    pools, config = trial.opened(args)
+    given = opened(args)
     kinds = {kind: KINDS[kind] for kind in args.kinds}
-    for found in compare(pools, _rehearsal(args), len(args.phrases), kinds, config, _say):
+    for found in compare(given, _rehearsal(args), len(args.phrases), kinds, _say):
         costs = " / ".join(f"{100 * cost:.1f}" for cost in found.costs)
         print(
             f"{found.kind}: {found.parameters} parameters, {found.multiplies} multiplies a step, "
@@ -120,9 +121,9 @@ def _run(args: argparse.Namespace) -> None:
 
 def main() -> int:
     """Compare and print."""
-    parser = trial.parser(__doc__, steps=2100)
+    parser = make_parser(__doc__, steps=2100)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), metavar="KIND")
-    return trial.ended("architectures", _run, parser.parse_args())
+    return ended("architectures", _run, parser.parse_args())
 
 
 if __name__ == "__main__":

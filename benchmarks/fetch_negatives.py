@@ -80,6 +80,10 @@ COLLECTIONS = {
     "asterisk-fr": Collection("asterisk-core-sounds-fr-g722", "CC-BY-SA-3.0", ("**/*.g722",)),
     "asterisk-it": Collection("asterisk-core-sounds-it-g722", "CC-BY-SA-3.0", ("**/*.g722",)),
     "asterisk-ru": Collection("asterisk-core-sounds-ru-g722", "CC-BY-SA-3.0", ("**/*.g722",)),
+    "drascula": Collection("drascula", "Drascula-License", ("**/*.ALS", "**/*.als"), asked=True),
+    "drascula-es": Collection(
+        "drascula-spanish", "Drascula-License", ("**/*.ALS", "**/*.als"), asked=True
+    ),
     "songs": Collection("fretsonfire-songs-sectoid", "MIT", ("**/*.ogg",), asked=True),
 }
 
@@ -136,6 +140,11 @@ def clips(path: Path) -> Iterator[tuple[str, FloatArray, int]]:
     elif path.suffix == ".gsm":
         audio, rate_hz = soundfile.read(
             path, dtype="float32", samplerate=8000, channels=1, format="RAW", subtype="GSM610"
+        )
+        yield path.stem, audio, rate_hz
+    elif path.suffix.lower() == ".als":
+        audio, rate_hz = soundfile.read(
+            path, dtype="float32", samplerate=11_025, channels=1, format="RAW", subtype="PCM_U8"
         )
         yield path.stem, audio, rate_hz
     else:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from kwsd.errors import KwsdError, MissingFileError, UsageError
 from kwsd.train.command import DEFAULT_SPLICES
 from kwsd.train.fit import FitConfig
+from kwsd.train.lessons import load_lessons
 from kwsd.train.pools import Pools, load
+from kwsd.train.teacher import Lesson
 
 
-def parser(doc: str | None, steps: int) -> argparse.ArgumentParser:
+def make_parser(doc: str | None, steps: int) -> argparse.ArgumentParser:
     """Options of every trial; `steps` is the default length of its trainings."""
     made = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
     made.add_argument("phrases", nargs="+", metavar="PHRASE")
     made.add_argument("--pools", type=Path, required=True)
+    made.add_argument("--lessons", type=Path, help="of the same training; without, no teacher")
     made.add_argument("--data", type=Path, action="append", required=True)
     made.add_argument("--dev-negatives", type=Path, action="append", default=[])
     made.add_argument("--steps", type=int, default=steps)
@@ -26,25 +30,43 @@ def parser(doc: str | None, steps: int) -> argparse.ArgumentParser:
     return made
 
 
-def opened(args: argparse.Namespace) -> tuple[Pools, FitConfig]:
-    """Pools and training that were asked for.
+@dataclass(frozen=True)
+class Trial:
+    """What a trial works with."""
+
+    pools: Pools
+    """Of a training that was made before."""
+
+    lessons: list[Lesson]
+    """Of the same training; none: there is no teacher."""
+
+    config: FitConfig
+    """How long and from which seed."""
+
+
+def opened(args: argparse.Namespace) -> Trial:
+    """Pools, lessons and training that were asked for.
 
     Raises
     ------
     UsageError
         Too few steps, or the pools hold another number of phrases.
     MissingFileError
-        No such pools.
+        No such pools or lessons.
     """
     if args.steps < 10:
         raise UsageError(f"--steps {args.steps}: 10 or more are needed")
-    if not args.pools.is_file():
-        raise MissingFileError(f"{args.pools} is not there: kwsmodel train keeps pools in --work")
+    for kept in (args.pools, args.lessons):
+        if kept is not None and not kept.is_file():
+            raise MissingFileError(
+                f"{kept} is not there: kwsmodel train keeps pools and lessons in --work"
+            )
     pools = load(args.pools)
     said = max(word.phrase for word in pools.words) + 1
     if said != len(args.phrases):
         raise UsageError(f"{args.pools} holds {said} phrases, {len(args.phrases)} are named")
-    return pools, FitConfig(args.steps, seed=args.seed, splice_share=DEFAULT_SPLICES, loaders=1)
+    config = FitConfig(args.steps, seed=args.seed, splice_share=DEFAULT_SPLICES, loaders=1)
+    return Trial(pools, load_lessons(args.lessons) if args.lessons else [], config)
 
 
 def ended(name: str, run: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:

@@ -1,13 +1,15 @@
 """Words never recorded: what people who say a word get from a network that has heard none of them.
 
     python -m benchmarks.unheard_words PHRASE ... --unheard WORD ... --pools runs/pools-KEY.npz \\
-        --data DATA [--dev-negatives NEGATIVES] [--steps 3500] [--seed 1] [--work runs]
+        --data DATA [--lessons runs/lessons-KEY.npz] [--dev-negatives NEGATIVES] [--steps 3500] \\
+        [--seed 1] [--work runs]
 
 `PHRASE ...` are those of the `kwsmodel train` that made the pools, in its order, those `--beside`
-last. The recordings of every `WORD` are taken out of the pools, so it is learnt from synthetic
-voices alone; then all of them, training part included, judge the network as it is, against the
-development part of everything else. Printed are misses at 1, 0.5 and 0.1 false accepts an hour, of
-words as they are, by the running mean of the weights, at several points of the training.
+last. The recordings of every `WORD` are taken out of the pools and of what the teacher hears, so it
+is learnt from synthetic voices alone; then all of them, training part included, judge the network
+as it is, against the development part of everything else. Printed are misses at 1, 0.5 and 0.1
+false accepts an hour, of words as they are, by the running mean of the weights, at several points
+of the training.
 """
 
 from __future__ import annotations
@@ -16,15 +18,16 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks import trial
+from benchmarks.trial import Trial, ended, make_parser, opened
 from kwsd.errors import UsageError
 from kwsd.evaluate.selection import Positive
 from kwsd.evaluate.surroundings import QUIET
-from kwsd.train.fit import FitConfig, fit
+from kwsd.train.fit import fit
 from kwsd.train.float_scores import development_curves
 from kwsd.train.network import Network
 from kwsd.train.pools import Pools
@@ -32,17 +35,17 @@ from kwsd.train.recordings import indexed, plain_folder
 from kwsd.train.rehearsal import Rehearsal, miss_rates, rehearse
 
 
-def without_people(pools: Pools, unheard: Sequence[int]) -> Pools:
-    """Pools without the recordings of some phrases; their synthetic sayings stay."""
-    words = [word for word in pools.words if not (word.real and word.phrase in unheard)]
-    return Pools(words, pools.negatives)
+def without_people(trial: Trial, unheard: Sequence[int]) -> Trial:
+    """The same without the recordings of some phrases; their synthetic sayings stay."""
+    words = [word for word in trial.pools.words if not (word.real and word.phrase in unheard)]
+    lessons = [lesson for lesson in trial.lessons if lesson.phrase not in unheard]
+    return replace(trial, pools=Pools(words, trial.pools.negatives), lessons=lessons)
 
 
 def judge_unheard(
-    pools: Pools,
+    trial: Trial,
     rehearsal: Rehearsal,
     phrases: Sequence[str],
-    config: FitConfig,
     report: Callable[[str], None],
 ) -> None:
     """Train, and report a line for each phrase of the rehearsal at each point of the training."""
@@ -59,7 +62,15 @@ def judge_unheard(
 
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "checkpoint.pt"
-        fit(pools, config, checkpoint, report, cost=cost, phrases=len(phrases))
+        fit(
+            trial.pools,
+            trial.config,
+            checkpoint,
+            report,
+            cost=cost,
+            phrases=len(phrases),
+            lessons=trial.lessons,
+        )
 
 
 def _rehearsal(args: argparse.Namespace) -> Rehearsal:
@@ -86,16 +97,15 @@ def _run(args: argparse.Namespace) -> None:
     strange = [word for word in args.unheard if word not in args.phrases]
     if strange:
         raise UsageError(f"--unheard {strange[0]!r}: name one of {', '.join(args.phrases)}")
-    pools, config = trial.opened(args)
-    left = without_people(pools, [args.phrases.index(word) for word in args.unheard])
-    judge_unheard(left, _rehearsal(args), args.phrases, config, _say)
+    left = without_people(opened(args), [args.phrases.index(word) for word in args.unheard])
+    judge_unheard(left, _rehearsal(args), args.phrases, _say)
 
 
 def main() -> int:
     """Train, judge and print."""
-    parser = trial.parser(__doc__, steps=3500)
+    parser = make_parser(__doc__, steps=3500)
     parser.add_argument("--unheard", nargs="+", required=True, metavar="WORD")
-    return trial.ended("unheard_words", _run, parser.parse_args())
+    return ended("unheard_words", _run, parser.parse_args())
 
 
 if __name__ == "__main__":

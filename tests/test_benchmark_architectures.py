@@ -11,6 +11,7 @@ pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("pyroomacoustics", reason="training needs pyroomacoustics")
 
 from benchmarks import architectures  # noqa: E402
+from benchmarks.trial import Trial  # noqa: E402
 from kwsd.dsp.features import BANDS  # noqa: E402
 from kwsd.errors import MissingFileError, UsageError  # noqa: E402
 from kwsd.train.fit import CHOICE_POINTS, FitConfig  # noqa: E402
@@ -36,8 +37,8 @@ def test_every_kind_is_trained_on_the_same_and_judged(pools: Pools) -> None:
     rng = np.random.default_rng(2)
     heard = rng.normal(-9, 1, (900, BANDS)).astype(np.float16)
     rehearsal = Rehearsal(heard[:200], np.array([[0, 200]]), np.array([0]), heard, 2.0)
-    config = FitConfig(steps=10, positives=2, negatives=2)
-    found = list(architectures.compare(pools, rehearsal, 1, KINDS, config, lambda line: None))
+    trial = Trial(pools, [], FitConfig(steps=10, positives=2, negatives=2))
+    found = list(architectures.compare(trial, rehearsal, 1, KINDS, lambda line: None))
     assert [outcome.kind for outcome in found] == ["dense", "banded"]
     dense, banded = found
     # The stem of five frames, one block with its filters and mixing, the last layer.

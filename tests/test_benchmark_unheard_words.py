@@ -12,9 +12,12 @@ pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("pyroomacoustics", reason="training needs pyroomacoustics")
 
 from benchmarks import unheard_words  # noqa: E402
+from benchmarks.trial import Trial  # noqa: E402
 from kwsd.dsp.features import BANDS  # noqa: E402
 from kwsd.errors import MissingFileError, UsageError  # noqa: E402
+from kwsd.train.fit import FitConfig  # noqa: E402
 from kwsd.train.pools import NEGATIVE_KINDS, Pools, Word, save  # noqa: E402
+from kwsd.train.teacher import SIZE, Lesson  # noqa: E402
 
 RATE_HZ = 16_000
 
@@ -29,9 +32,13 @@ def pools() -> Pools:
 
 
 def test_only_recordings_of_the_words_asked_for_leave(pools: Pools) -> None:
-    left = unheard_words.without_people(pools, [1])
-    assert [(word.phrase, word.real) for word in left.words] == [(0, False), (0, True), (1, False)]
-    assert left.negatives is pools.negatives
+    frames, answers = np.zeros((400, BANDS), np.float16), np.zeros((50, SIZE), np.float16)
+    lessons = [Lesson(frames, answers, True, phrase) for phrase in (-1, 0, 1)]
+    left = unheard_words.without_people(Trial(pools, lessons, FitConfig()), [1])
+    heard = [(word.phrase, word.real) for word in left.pools.words]
+    assert heard == [(0, False), (0, True), (1, False)]
+    assert left.pools.negatives is pools.negatives
+    assert [lesson.phrase for lesson in left.lessons] == [-1, 0]
 
 
 def run(monkeypatch: pytest.MonkeyPatch, folder: Path, *more: str) -> int:
@@ -69,6 +76,7 @@ def test_all_recordings_of_the_word_judge(
         (("--unheard", "lamp post"), "lamp post"),
         (("--steps", "3"), "--steps 3"),
         (("--pools", "nowhere.npz"), "nowhere.npz"),
+        (("--lessons", "nobody.npz"), "nobody.npz"),
     ],
 )
 def test_wrong_questions_are_refused(
@@ -78,5 +86,6 @@ def test_wrong_questions_are_refused(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    (tmp_path / "pools.npz").touch()
     assert run(monkeypatch, tmp_path, *more) in (UsageError.exit_code, MissingFileError.exit_code)
     assert said in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 from kwsd.dsp.features import BANDS  # noqa: E402
 from kwsd.evaluate.curve import Curve  # noqa: E402
 from kwsd.train import fit as fitting  # noqa: E402
+from kwsd.train.augment import Windows  # noqa: E402
 from kwsd.train.fit import FitConfig, fit  # noqa: E402
 from kwsd.train.float_scores import (  # noqa: E402
     SMOOTHING_STEPS,
@@ -23,9 +25,11 @@ from kwsd.train.float_scores import (  # noqa: E402
     smooth,
 )
 from kwsd.train.layers import forward  # noqa: E402
+from kwsd.train.lessons import LessonWindows  # noqa: E402
 from kwsd.train.network import Network, Shape, to_float_net  # noqa: E402
 from kwsd.train.pools import Pools, Word  # noqa: E402
 from kwsd.train.rehearsal import Rehearsal  # noqa: E402
+from kwsd.train.teacher import EVERY_FRAMES, SIZE, Lesson  # noqa: E402
 
 SMALL = Shape(channels=8, stem_frames=5, filters=((4, 6, 2),), kernels=(3, 5), dilations=(1, 2))
 SHORT = FitConfig(steps=12, positives=2, negatives=2, seed=4)
@@ -76,6 +80,54 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
     assert resumed_lines[0] == "going on from step 8"
     for name, value in whole.items():
         np.testing.assert_array_equal(resumed[name], value, err_msg=name)
+
+
+def lessons() -> list[Lesson]:
+    """Speech in which a band's level says what the teacher says."""
+    rng = np.random.default_rng(3)
+    told = rng.normal(0, 1, (100, SIZE)).astype(np.float16)
+    frames = np.repeat(told[:, :BANDS] * 0.5 - 9, EVERY_FRAMES, axis=0)
+    return [Lesson(frames.astype(np.float16), told, True)]
+
+
+def test_an_interrupted_run_with_a_teacher_goes_on_to_the_same_weights(
+    pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "CHECKPOINT_STEPS", 4)
+    taught = partial(fit, pools, SHORT, report=quiet, shape=SMALL, lessons=lessons())
+    whole = weights(taught(checkpoint=tmp_path / "whole.pt"))
+
+    def cut_the_power(line: str) -> None:
+        if line.startswith("step 10"):
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        taught(checkpoint=tmp_path / "cut.pt", report=cut_the_power)
+    resumed = weights(taught(checkpoint=tmp_path / "cut.pt"))
+    for name, value in whole.items():
+        np.testing.assert_array_equal(value, resumed[name])
+    # It leaves nothing in the network but other weights.
+    untaught = weights(fit(pools, SHORT, tmp_path / "alone.pt", quiet, SMALL))
+    assert {n: v.shape for n, v in whole.items()} == {n: v.shape for n, v in untaught.items()}
+    assert any(not np.array_equal(value, untaught[name]) for name, value in whole.items())
+
+
+def test_a_pupil_learns_what_the_teacher_says(pools: Pools) -> None:
+    torch.manual_seed(0)
+    pupil = fitting._Pupil(Network(SMALL), SIZE)
+    windows = Windows(pools)
+    drawn = LessonWindows(lessons(), windows)
+    rng = np.random.default_rng(6)
+    batch = windows.batch(rng, 2, 2)
+    optimizer = torch.optim.AdamW(pupil.parameters(), 1e-2)
+    errors = []
+    for _ in range(60):
+        with_lesson = pupil.loss(batch, drawn.batch(rng, 8), 1.0)
+        optimizer.zero_grad()
+        with_lesson.backward()
+        optimizer.step()
+        errors.append(with_lesson.item())
+    assert np.mean(errors[-10:]) < 0.9 * np.mean(errors[:10])
 
 
 def test_a_checkpoint_of_another_configuration_is_not_used(

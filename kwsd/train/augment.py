@@ -134,11 +134,29 @@ class Windows:
                 _mark(label[row, :, phrase], weight[row, :, phrase], end)
             else:
                 frames = self._negative(rng)
-            power[row] = self._degrade(rng, frames)
-        features = pcen(power)[:, WARM_FRAMES:]
+            power[row] = frames
+        return Batch(self.features(rng, power), label, weight)
+
+    def features(self, rng: np.random.Generator, power: FloatArray) -> FloatArray:
+        """What the network gets of some windows, with noise, a microphone and a level for each.
+
+        Parameters
+        ----------
+        rng : Generator
+            Of the draws.
+        power : ndarray, float32 [batch, TOTAL_FRAMES, BANDS]
+            Mel power.
+
+        Returns
+        -------
+        ndarray, float32 [batch, BANDS, WINDOW_FRAMES]
+            Features.
+        """
+        degraded = np.stack([self._degrade(rng, frames) for frames in power])
+        features = pcen(degraded)[:, WARM_FRAMES:]
         for window in features:
             _mask(rng, window)
-        return Batch(np.ascontiguousarray(features.transpose(0, 2, 1)), label, weight)
+        return np.ascontiguousarray(features.transpose(0, 2, 1))
 
     def _cut(self, rng: np.random.Generator, kind: str, frames: int = TOTAL_FRAMES) -> FloatArray:
         stream = self._streams[kind]
@@ -157,7 +175,7 @@ class Windows:
         frames, first, end = np.exp(word.frames.astype(np.float32)), word.first, word.end
         if rng.random() < CHANGED_SHARE:
             frames, first, end = _retimed(rng, frames, first, end, TEMPO[real])
-            frames = _retracted(rng, frames, WORD_TRACT)
+            frames = retracted(rng, frames, WORD_TRACT)
         end = max(1, min(end, len(frames)))
         return frames, min(first, end - 1), end
 
@@ -198,7 +216,7 @@ class Windows:
         else:
             frames = self._cut(rng, self._kind(rng))
         if rng.random() < 0.3:
-            frames = _retracted(rng, frames, OTHER_TRACT)
+            frames = retracted(rng, frames, OTHER_TRACT)
         return frames
 
     def _half_word(self, rng: np.random.Generator) -> FloatArray:
@@ -221,7 +239,7 @@ class Windows:
             gain = np.clip(level - np.log(piece.max()), -SPLICE_GAIN, SPLICE_GAIN)
             pieces.append(piece * np.float32(np.exp(gain)))
             length += len(piece)
-        return _retracted(rng, np.concatenate(pieces)[:TOTAL_FRAMES], SPLICE_TRACT)
+        return retracted(rng, np.concatenate(pieces)[:TOTAL_FRAMES], SPLICE_TRACT)
 
     def _degrade(self, rng: np.random.Generator, frames: FloatArray) -> FloatArray:
         """Microphone colour, noise, level, noise floor and sometimes a telephone band."""
@@ -286,7 +304,7 @@ def _retimed(
     )
 
 
-def _retracted(rng: np.random.Generator, frames: FloatArray, tract: float) -> FloatArray:
+def retracted(rng: np.random.Generator, frames: FloatArray, tract: float) -> FloatArray:
     """Another length of the vocal tract: bands moved towards each other or apart."""
     bands = np.clip(np.arange(BANDS) * np.exp(rng.uniform(-tract, tract)), 0, BANDS - 1.001)
     low = bands.astype(int)

@@ -107,6 +107,11 @@ def add_parser(subparsers: Any) -> None:
         "--no-synthesis", action="store_true", help="train on recordings alone, without voices"
     )
     parser.add_argument(
+        "--no-teacher",
+        action="store_true",
+        help="learn from words alone, not also from what the speech embedding says of speech",
+    )
+    parser.add_argument(
         "--splices",
         type=float,
         default=DEFAULT_SPLICES,
@@ -200,6 +205,7 @@ def run(args: argparse.Namespace) -> int:
             command=_command(args),
             precision=args.precision,
             responses=tuple(find_recordings([args.responses])) if args.responses else (),
+            teacher=not args.no_teacher,
         ),
         report,
     )
@@ -247,6 +253,8 @@ def _command(args: argparse.Namespace) -> str:
     words += ["--seed", str(args.seed), "--steps", str(args.steps)]
     words += ["--renderings", "0" if args.no_synthesis else str(args.renderings)]
     words += ["--sayings", "0" if args.no_synthesis else str(args.sayings)]
+    if args.no_teacher:
+        words += ["--no-teacher"]
     words += ["--splices", f"{args.splices:g}"]
     words += ["--bulk-hours", "0" if args.no_synthesis else f"{args.bulk_hours:g}"]
     if args.precision != "int8":

@@ -1,24 +1,28 @@
-"""The training loop: mined negatives, averaged weights, checkpoints, all from one seed."""
+"""The training loop: words and a teacher, mined negatives, averaged weights, from one seed."""
 
 from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from kwsd.train.augment import KIND_SHARES, Batch, Windows
 from kwsd.train.float_scores import peaks, score_stream, smooth
 from kwsd.train.layers import STRIDE
+from kwsd.train.lessons import LessonBatch, LessonWindows
 from kwsd.train.network import Network, Shape
 from kwsd.train.pools import Pools
+from kwsd.train.teacher import SIZE as ANSWER_SIZE
+from kwsd.train.teacher import Lesson
 
 MINING_POINTS = (0.25, 0.45, 0.65, 0.85)
 MINED_PER_KIND = 400
@@ -30,6 +34,9 @@ POSITIVE_BALANCE = 0.8
 
 WARM_UP_SHARE = 0.1
 CHECKPOINT_STEPS = 250
+
+TEACHER_WEIGHT = 0.5
+"""Of the squared error of what the teacher says, in units of its variance, against the words."""
 
 
 @dataclass(frozen=True)
@@ -58,30 +65,43 @@ class FitConfig:
     splice_share: float = 0.0
     """Share of the negatives that are speech cut up and joined anew."""
 
+    taught: int = 40
+    """Windows of a batch in which the teacher is listened to, if there is one."""
+
     loaders: int = 0
     """Processes that draw windows beside the training; they change nothing in the result."""
 
 
-class _Batches(Dataset[Batch]):
+class _Batches(Dataset[tuple[Batch, LessonBatch | None]]):
     """The batch of a step depends on the seed and the step alone."""
 
-    def __init__(self, windows: Windows, config: FitConfig) -> None:
-        self._windows, self._config = windows, config
+    def __init__(self, windows: Windows, lessons: LessonWindows | None, config: FitConfig) -> None:
+        self._windows, self._lessons, self._config = windows, lessons, config
 
-    def __getitem__(self, step: int) -> Batch:
-        rng = np.random.default_rng([self._config.seed, 2, step])
-        return self._windows.batch(rng, self._config.positives, self._config.negatives)
+    def __getitem__(self, step: int) -> tuple[Batch, LessonBatch | None]:
+        config = self._config
+        rng = np.random.default_rng([config.seed, 2, step])
+        words = self._windows.batch(rng, config.positives, config.negatives)
+        return words, self._lessons.batch(rng, config.taught) if self._lessons else None
 
 
-def _batches(windows: Windows, config: FitConfig, first: int, last: int) -> Iterator[Any]:
-    """Batches of some steps as tensors, drawn ahead in other processes if there are any."""
+def _as_they_are(batch: Any) -> Any:
+    """Batches stay arrays."""
+    return batch
+
+
+def _batches(
+    windows: Windows, lessons: LessonWindows | None, config: FitConfig, first: int, last: int
+) -> Iterator[tuple[Batch, LessonBatch | None]]:
+    """Batches of some steps, drawn ahead in other processes if there are any."""
     ahead: dict[str, Any] = {}
     if config.loaders:
         ahead = {"prefetch_factor": 4, "multiprocessing_context": "fork"}
     return iter(
         DataLoader(
-            _Batches(windows, config),
+            _Batches(windows, lessons, config),
             batch_size=None,
+            collate_fn=_as_they_are,
             sampler=range(first, last),
             num_workers=config.loaders,
             **ahead,
@@ -113,16 +133,37 @@ def _average_into(mean: Network, network: Network, decay: float) -> None:
                 value.copy_(current[name])
 
 
-def _loss(network: Network, batch: Batch, positive_weight: float) -> torch.Tensor:
-    device = next(network.parameters()).device
-    features, label, weight = (torch.as_tensor(part).to(device) for part in batch)
-    losses = functional.binary_cross_entropy_with_logits(
-        network(features),
-        label,
-        reduction="none",
-        pos_weight=torch.tensor(positive_weight, device=device),
-    )
-    return (losses * weight).sum() / weight.sum()
+class _Pupil(nn.Module):
+    """A network that learns from words and from a teacher at once."""
+
+    def __init__(self, network: Network, size: int) -> None:
+        super().__init__()
+        self.network = network
+        self.answer = nn.Linear(network.head.in_features, size)
+
+    def loss(
+        self, batch: Batch, lesson: LessonBatch | None, positive_weight: float
+    ) -> torch.Tensor:
+        """What is made small; both kinds of windows pass the network together."""
+        device = self.answer.weight.device
+        features, label, weight = (torch.as_tensor(part).to(device) for part in batch)
+        words = len(features)
+        if lesson is not None:
+            features = torch.cat([features, torch.as_tensor(lesson.features).to(device)])
+        deep = self.network.trunk(features)
+        losses = functional.binary_cross_entropy_with_logits(
+            self.network.head(deep[:words]),
+            label,
+            reduction="none",
+            pos_weight=torch.tensor(positive_weight, device=device),
+        )
+        loss = (losses * weight).sum() / weight.sum()
+        if lesson is not None:
+            answers = torch.as_tensor(lesson.answers).to(device)
+            asked = ~torch.isnan(answers[..., 0])
+            error = self.answer(deep[words:][asked]) - answers[asked]
+            loss = loss + TEACHER_WEIGHT * (error**2).mean()
+        return loss
 
 
 def fit(
@@ -133,6 +174,7 @@ def fit(
     shape: Shape | None = None,
     cost: Callable[[Network], float] | None = None,
     phrases: int = 1,
+    lessons: Sequence[Lesson] = (),
 ) -> Network:
     """Train a network; goes on from `checkpoint` if that belongs to the same configuration.
 
@@ -152,6 +194,8 @@ def fit(
         What is to be small on development recordings; asked at `CHOICE_POINTS` of the training.
     phrases : int
         How many the pools hold.
+    lessons : sequence of Lesson
+        What a teacher says of speech; without any, words alone are learnt.
 
     Returns
     -------
@@ -169,20 +213,22 @@ def fit(
     network = Network(shape, phrases).to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     mean = copy.deepcopy(network)
-    optimizer = torch.optim.AdamW(network.parameters(), config.rate, weight_decay=0.01)
+    pupil = _Pupil(network, ANSWER_SIZE).to(device)
+    optimizer = torch.optim.AdamW(pupil.parameters(), config.rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LinearLR(
         optimizer, 0.01, total_iters=max(1, int(WARM_UP_SHARE * config.steps))
     )
     windows = Windows(pools, phrases, config.splice_share)
+    teaching = LessonWindows(lessons, windows) if lessons else None
     others = config.negatives + (phrases - 1) * config.positives
     positive_weight = POSITIVE_BALANCE * others / config.positives
     first, lowest = 0, float("inf")
     chosen = copy.deepcopy(mean)
-    identity = repr((replace(config, loaders=0), shape, phrases))
+    identity = repr((replace(config, loaders=0), shape, phrases, len(lessons)))
     if checkpoint.is_file():
         stored = torch.load(checkpoint, map_location=device, weights_only=True)
         if stored["identity"] == identity:
-            network.load_state_dict(stored["network"])
+            pupil.load_state_dict(stored["pupil"])
             mean.load_state_dict(stored["mean"])
             chosen.load_state_dict(stored["chosen"])
             lowest = float(stored["lowest"])
@@ -193,7 +239,7 @@ def fit(
             report(f"going on from step {first}")
     mining = sorted({int(config.steps * share) for share in MINING_POINTS})
     choices = {int(config.steps * share) for share in CHOICE_POINTS}
-    batches: Iterator[Any] = iter(())
+    batches: Iterator[tuple[Batch, LessonBatch | None]] = iter(())
     for step in range(first, config.steps):
         if step in mining:
             windows.hard = _mine(network, pools)
@@ -201,9 +247,9 @@ def fit(
         if step == first or step in mining:
             # Drawn ahead up to where the hard places change.
             last = next((point for point in mining if point > step), config.steps)
-            batches = _batches(windows, config, step, last)
+            batches = _batches(windows, teaching, config, step, last)
         network.train()
-        loss = _loss(network, next(batches), positive_weight)
+        loss = pupil.loss(*next(batches), positive_weight)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -224,7 +270,7 @@ def fit(
                 {
                     "identity": identity,
                     "step": step + 1,
-                    "network": network.state_dict(),
+                    "pupil": pupil.state_dict(),
                     "mean": mean.state_dict(),
                     "chosen": chosen.state_dict(),
                     "lowest": lowest,

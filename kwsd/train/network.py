@@ -97,11 +97,15 @@ class Network(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """[batch, BANDS, frames] to logits [batch, frames // STRIDE, phrases]."""
-        x = self.stem(features)
+        logits: torch.Tensor = self.head(self.trunk(features))
+        return logits
+
+    def trunk(self, features: torch.Tensor) -> torch.Tensor:
+        """[batch, BANDS, frames] to the last layer's input [batch, frames // STRIDE, channels]."""
+        x: torch.Tensor = self.stem(features)
         for block in self.blocks:
             x = block(x)
-        logits: torch.Tensor = self.head(x.transpose(1, 2))
-        return logits
+        return x.transpose(1, 2)
 
 
 def _folded(conv: Any, norm: Any) -> tuple[FloatArray, FloatArray]:

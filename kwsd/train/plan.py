@@ -10,9 +10,11 @@ from kwsd.errors import UsageError
 from kwsd.train.corpus import build_corpus
 from kwsd.train.fit import FitConfig
 from kwsd.train.kokoro import Kokoro
+from kwsd.train.lessons import load_lessons, prepare_lessons, save_lessons
 from kwsd.train.phrase import lint, phones
 from kwsd.train.pools import Amounts, Pools, Spoken, load, prepare, recipe_key, save
 from kwsd.train.recordings import Recording, letters
+from kwsd.train.teacher import Lesson, the_teacher
 
 Report = Callable[[str], None]
 
@@ -70,6 +72,9 @@ class Plan:
 
     responses: tuple[Path, ...] = ()
     """Measured impulse responses of rooms."""
+
+    teacher: bool = True
+    """Whether the teacher hears the speech that trains."""
 
     @property
     def synthesises(self) -> bool:
@@ -138,7 +143,7 @@ def pools_key(plan: Plan, spoken: Sequence[Spoken]) -> str:
 def checkpoint_key(plan: Plan, spoken: Sequence[Spoken]) -> str:
     """Names what a training has learnt from and chosen by: on other data it must not go on."""
     return recipe_key(
-        [pools_key(plan, spoken), [target.out is None for target in plan.targets]]
+        [pools_key(plan, spoken), plan.teacher, [target.out is None for target in plan.targets]]
         + [(item.path, item.role, item.phrase) for item in plan.develop]
     )
 
@@ -161,3 +166,23 @@ def make_pools(plan: Plan, spoken: Sequence[Spoken], report: Report) -> Pools:
     )
     save(pools, cached)
     return pools
+
+
+def make_lessons(plan: Plan, spoken: Sequence[Spoken], report: Report) -> list[Lesson]:
+    """What the teacher says of the speech of this plan, from the cache if it said so before.
+
+    Raises
+    ------
+    RuntimeUnavailable
+        There is no teacher.
+    """
+    if not plan.teacher:
+        return []
+    cached = plan.work / f"lessons-{pools_key(plan, spoken)}.npz"
+    if cached.is_file():
+        report(f"lessons: {cached}")
+        return load_lessons(cached)
+    the_teacher()  # missing, it is said before the processes start
+    lessons = prepare_lessons(spoken, plan.train, plan.amounts, plan.seed, report, plan.workers)
+    save_lessons(lessons, cached)
+    return lessons

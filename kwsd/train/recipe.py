@@ -30,7 +30,15 @@ from kwsd.train.float_scores import (
 from kwsd.train.layers import FloatNet, centred, save_net
 from kwsd.train.network import to_float_net
 from kwsd.train.operating_points import RATES_PER_HOUR, choose_points, sensitivities
-from kwsd.train.plan import Plan, Report, Target, checkpoint_key, make_corpora, make_pools
+from kwsd.train.plan import (
+    Plan,
+    Report,
+    Target,
+    checkpoint_key,
+    make_corpora,
+    make_lessons,
+    make_pools,
+)
 from kwsd.train.pools import MIN_POSITIVES, Pools, Spoken
 from kwsd.train.quantise import calibrate
 from kwsd.train.recordings import amounts
@@ -92,6 +100,7 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         # Too little to judge by is said before the training, not after it.
         plan_jobs(selection)
     pools = make_pools(plan, spoken, report)
+    lessons = make_lessons(plan, spoken, report)
     shipped = {plan.targets[i].phrase for i in selections}
     rehearsal = rehearse(
         [(i, positive) for i, some in selections.items() for positive in some.positives],
@@ -101,7 +110,9 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
     )
     checkpoint = plan.work / f"checkpoint-{checkpoint_key(plan, spoken)}.pt"
     cost = partial(development_cost, rehearsal=rehearsal) if rehearsal is not None else None
-    network = fit(pools, plan.fit, checkpoint, report, cost=cost, phrases=len(plan.targets))
+    network = fit(
+        pools, plan.fit, checkpoint, report, None, cost, len(plan.targets), lessons=lessons
+    )
     signals = calibration_signals(pools, len(plan.targets), plan.seed)
     curves = development_curves(network, rehearsal) if rehearsal is not None else {}
     packages = []
@@ -219,6 +230,8 @@ def _data_rows(plan: Plan) -> tuple[DataSource, ...]:
         fast.append(f"{plan.amounts.bulk_seconds / 3600:g} h of random words")
     if fast:
         rows.append(("hibari-tts, synthetic speech", "Apache-2.0", ", ".join(fast)))
+    if plan.teacher:
+        rows.append(("Google speech embedding, as a teacher", "Apache-2.0", "no audio"))
     return tuple(DataSource(*row) for row in rows)
 
 

@@ -1,7 +1,7 @@
 """Studio: the work behind the pools, done by processes; each piece depends on its number alone.
 
-A piece is a recording, a rendering, a minute of bulk speech or a stretch of echo residue; what
-comes back is what the detector branch lets through of its copies, as log mel power.
+A piece is a recording, a rendering, a minute of bulk speech, a stretch of echo residue or a lesson
+of the teacher; what comes back is what the detector branch lets through, as log mel power.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from kwsd.train.copies import TAIL_SAMPLES, WET_SHARE, Clip, synthetic_copy, var
 from kwsd.train.listen import LogPower, detector_branch, hear, log_power, read_audio
 from kwsd.train.residue import PIECE_SECONDS, over_playback, residue_piece
 from kwsd.train.rooms import Room
+from kwsd.train.teacher import Lesson, give_lesson
 
 FloatArray = NDArray[np.float32]
 
@@ -83,6 +84,12 @@ class Piece:
     phrase: int = -1
     """Which phrase positives say."""
 
+    paths: tuple[Path, ...] = ()
+    """What stands together in a lesson."""
+
+    real: bool = False
+    """Whether people speak in it."""
+
 
 @dataclass(frozen=True)
 class Heard:
@@ -96,6 +103,9 @@ class Heard:
 
     tones: tuple[LogPower, ...] = ()
     """What a recording sounds like before and behind its word."""
+
+    lesson: Lesson | None = None
+    """Speech with what the teacher says of it."""
 
     skipped: str = ""
     """Why nothing came of it."""
@@ -181,6 +191,10 @@ def _residue(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
     return Heard(streams=(residue_piece(studio.music, studio.rooms, rng),))
 
 
+def _lesson(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
+    return Heard(lesson=give_lesson(piece.paths, piece.real, piece.phrase, studio.rooms, rng))
+
+
 WORK: dict[str, Callable[[Piece, Studio, np.random.Generator], Heard]] = {
     "rendered word": _rendered_word,
     "recorded word": _recorded_word,
@@ -190,6 +204,7 @@ WORK: dict[str, Callable[[Piece, Studio, np.random.Generator], Heard]] = {
     "noise": _noise,
     "bulk": _bulk,
     "residue": _residue,
+    "lesson": _lesson,
 }
 
 PIECE_LENGTHS_S = {"bulk": BULK_PIECE_SECONDS, "residue": PIECE_SECONDS}

@@ -1,0 +1,207 @@
+"""Lessons: speech with what the teacher says of it, made once and kept; windows drawn from them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kwsd.dsp.features import BANDS
+from kwsd.train.augment import (
+    OTHER_TRACT,
+    TOTAL_FRAMES,
+    WARM_FRAMES,
+    WINDOW_FRAMES,
+    Windows,
+    retracted,
+)
+from kwsd.train.corpus import load_manifest
+from kwsd.train.layers import STRIDE
+from kwsd.train.pools import Amounts, Spoken
+from kwsd.train.recordings import Recording
+from kwsd.train.rooms import simulate_rooms
+from kwsd.train.studio import Piece, Studio, work_through
+from kwsd.train.teacher import EVERY_FRAMES, LAST_FRAME, SIZE, SPAN_FRAMES, Lesson
+
+FloatArray = NDArray[np.float32]
+
+CLIPS_A_LESSON = 24
+REAL_SHARE = 0.6
+"""Share of the windows in which people speak, if both are there."""
+
+RETRACTED_SHARE = 0.5
+"""Of the windows that get another vocal tract; the teacher says the same of them."""
+
+
+def prepare_lessons(
+    spoken: Sequence[Spoken],
+    recordings: Sequence[Recording],
+    amounts: Amounts,
+    seed: int,
+    report: Callable[[str], None],
+    workers: int = 1,
+) -> list[Lesson]:
+    """Let the teacher hear all speech that trains.
+
+    Parameters
+    ----------
+    spoken : sequence of Spoken
+        The phrases and their renderings.
+    recordings : sequence of Recording
+        Real recordings of the training part.
+    amounts : Amounts
+        How many renderings and rooms.
+    seed : int
+        Of all draws.
+    report : callable
+        Gets a line.
+    workers : int
+        Processes; they change nothing in the result.
+
+    Raises
+    ------
+    RuntimeUnavailable
+        There is no teacher.
+    """
+    rng = np.random.default_rng([seed, 4])
+    studio = Studio(seed, tuple(simulate_rooms(amounts.rooms, rng)), (), ())
+    pieces = [
+        Piece("lesson", number, phrase=phrase, real=real, paths=tuple(some))
+        for number, (real, phrase, some) in enumerate(_groups(spoken, recordings, amounts, rng))
+    ]
+    lessons = [heard.lesson for _, heard in work_through(pieces, studio, workers)]
+    given = [lesson for lesson in lessons if lesson and len(lesson.frames) > TOTAL_FRAMES]
+    hours = {real: sum(len(x.frames) for x in given if x.real == real) / 360_000 for real in (1, 0)}
+    report(f"lessons: people {hours[1]:.2f} h, synthetic {hours[0]:.2f} h")
+    return given
+
+
+def _groups(
+    spoken: Sequence[Spoken],
+    recordings: Sequence[Recording],
+    amounts: Amounts,
+    rng: np.random.Generator,
+) -> list[tuple[bool, int, list[Path]]]:
+    """What stands together in a lesson: whether people speak, which phrase, and the files."""
+    phrases = [item.phrase for item in spoken]
+    kinds: dict[tuple[bool, int], list[Path]] = {}
+    for recording in recordings:
+        if recording.role == "speech":
+            kinds.setdefault((True, -1), []).append(recording.path)
+        elif recording.role == "positive":
+            number = phrases.index(recording.phrase)
+            kinds.setdefault((True, number), []).append(recording.path)
+    for item in spoken:
+        for row in load_manifest(item.corpus, amounts.renderings) if item.corpus else []:
+            if row.split == "train":
+                assert item.corpus is not None
+                kinds.setdefault((False, -1), []).append(item.corpus / row.path)
+    groups = []
+    for (real, phrase), paths in kinds.items():
+        mixed = [paths[int(i)] for i in rng.permutation(len(paths))]
+        groups += [
+            (real, phrase, mixed[first : first + CLIPS_A_LESSON])
+            for first in range(0, len(mixed), CLIPS_A_LESSON)
+        ]
+    return groups
+
+
+def save_lessons(lessons: Sequence[Lesson], path: Path) -> None:
+    """Store for a later run; complete or not at all."""
+    partial = path.with_suffix(".partial.npz")
+    np.savez(
+        partial,
+        frames=np.concatenate([np.empty((0, BANDS), np.float16), *(x.frames for x in lessons)]),
+        answers=np.concatenate([np.empty((0, SIZE), np.float16), *(x.answers for x in lessons)]),
+        starts=np.cumsum([0, *(len(lesson.answers) for lesson in lessons)]),
+        real=np.array([lesson.real for lesson in lessons]),
+        phrases=np.array([lesson.phrase for lesson in lessons]),
+    )
+    os.replace(partial, path)
+
+
+def load_lessons(path: Path) -> list[Lesson]:
+    """What `save_lessons` has stored."""
+    with np.load(path, allow_pickle=False) as stored:
+        frames, answers, starts = stored["frames"], stored["answers"], stored["starts"]
+        return [
+            Lesson(
+                frames[a * EVERY_FRAMES : b * EVERY_FRAMES], answers[a:b], bool(real), int(phrase)
+            )
+            for a, b, real, phrase in zip(
+                starts[:-1], starts[1:], stored["real"], stored["phrases"], strict=True
+            )
+        ]
+
+
+class LessonBatch(NamedTuple):
+    """What the pupil hears and what it shall say."""
+
+    features: FloatArray
+    """float32 [batch, BANDS, WINDOW_FRAMES]."""
+
+    answers: FloatArray
+    """float32 [batch, steps, SIZE], of unit variance; NaN where nothing is asked for."""
+
+
+@dataclass(frozen=True)
+class _Shelf:
+    """Lessons of one kind, and the bounds by which a long one is drawn more often."""
+
+    lessons: list[Lesson]
+    bounds: NDArray[np.float64]
+
+
+class LessonWindows:
+    """Draws windows from lessons, noisy and coloured as those of the words are.
+
+    Parameters
+    ----------
+    lessons : sequence of Lesson
+        At least one.
+    windows : Windows
+        Whose noises and microphones are used.
+    """
+
+    def __init__(self, lessons: Sequence[Lesson], windows: Windows) -> None:
+        self._windows = windows
+        answers = np.concatenate([lesson.answers for lesson in lessons]).astype(np.float32)
+        self._mean = np.nanmean(answers, axis=0)
+        self._spread = np.nanstd(answers, axis=0) + np.float32(1e-3)
+        self._shelves = {}
+        for real in (True, False):
+            some = [lesson for lesson in lessons if lesson.real == real]
+            if some:
+                lengths = np.cumsum([len(lesson.answers) for lesson in some])
+                self._shelves[real] = _Shelf(some, lengths / lengths[-1])
+        # Of each answer in a window: its row, and the step of the network at which it is due.
+        rows = np.arange(TOTAL_FRAMES // EVERY_FRAMES)
+        steps = (rows * EVERY_FRAMES + LAST_FRAME - WARM_FRAMES) // STRIDE
+        heard = steps >= SPAN_FRAMES // STRIDE  # the network has heard what the answer is about
+        self._rows, self._steps = rows[heard], steps[heard]
+
+    def batch(self, rng: np.random.Generator, count: int) -> LessonBatch:
+        """Draw one batch."""
+        power = np.empty((count, TOTAL_FRAMES, BANDS), np.float32)
+        answers = np.full((count, WINDOW_FRAMES // STRIDE, SIZE), np.nan, np.float32)
+        for row in range(count):
+            lesson = self._draw(rng)
+            first = int(rng.integers((len(lesson.frames) - TOTAL_FRAMES) // EVERY_FRAMES + 1))
+            start = first * EVERY_FRAMES
+            frames = np.exp(lesson.frames[start : start + TOTAL_FRAMES].astype(np.float32))
+            if rng.random() < RETRACTED_SHARE:
+                frames = retracted(rng, frames, OTHER_TRACT)
+            power[row] = frames
+            given = lesson.answers[first + self._rows].astype(np.float32)
+            answers[row, self._steps] = (given - self._mean) / self._spread
+        return LessonBatch(self._windows.features(rng, power), answers)
+
+    def _draw(self, rng: np.random.Generator) -> Lesson:
+        real = True in self._shelves and (False not in self._shelves or rng.random() < REAL_SHARE)
+        shelf = self._shelves[real]
+        return shelf.lessons[int(np.searchsorted(shelf.bounds, rng.random()))]
