@@ -2,6 +2,7 @@
 
     python benchmarks/fetch_negatives.py OUT [--debs FOLDER] [--only SET ...]
     python benchmarks/fetch_negatives.py MUSIC --only songs
+    python benchmarks/fetch_negatives.py TALK --only drascula drascula-es
 
 Each set comes from one package: `apt-get download`, unpacked without installing, decoded and
 resampled to 16 kHz mono FLAC under ``OUT/<set>/``. Clips with the same content are kept once.
@@ -11,8 +12,9 @@ complete is not fetched again, so an interrupted run goes on where it stopped.
 The recordings keep their own licences (see the index); most are copyleft, none may be committed
 here. Nobody has listened to all of them: a false accept on them is worth a listen. The three G.722
 sets need the package ``G722`` (`pip install G722`) and are left out without it. ``songs`` is music
-under the MIT licence for the device to play in training (`kwsmodel train --noise MUSIC`); it comes
-when it is named, into a folder of its own.
+under the MIT licence for the device to play in training (`kwsmodel train --noise MUSIC`);
+``drascula`` and ``drascula-es`` are acted English and Spanish for training (`kwsmodel train
+--negatives TALK`). These come when they are named, into folders of their own.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kwsd.errors import AudioError, MissingFileError
+from kwsd.errors import AudioError, ConfigError, MissingFileError
 from kwsd.train.recordings import amounts, indexed, plain_folder, same_word
 
 COLUMNS = ("path", "set", "label", "speaker", "split", "licence", "seconds")
@@ -78,6 +78,33 @@ def test_a_label_is_compared_by_its_letters() -> None:
 def test_a_folder_without_index_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="--positives"):
         indexed(tmp_path, ["computer"], "train")
+
+
+def test_the_index_of_a_plain_folder_tells_licence_and_length(tmp_path: Path) -> None:
+    (tmp_path / "songs").mkdir()
+    for name in ("songs/a.flac", "songs/b.flac"):
+        (tmp_path / name).touch()
+    assert {r.licence for r in plain_folder(tmp_path, "noise")} == {"as supplied"}
+    (tmp_path / "index.csv").write_text("path,licence,seconds\nsongs/a.flac,MIT,7.5\n")
+    listed, other = plain_folder(tmp_path, "noise")
+    assert (listed.licence, listed.seconds) == ("MIT", 7.5)
+    assert (other.licence, other.seconds) == ("as supplied", 0.0)
+    assert listed.set == other.set == tmp_path.name
+    (tmp_path / "index.csv").write_text("name\nsongs/a.flac\n")
+    assert {r.licence for r in plain_folder(tmp_path, "noise")} == {"as supplied"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [((",split", ",part"), "no column 'split'"), ((",3.0", ",long"), "'long'; a number is needed")],
+)
+def test_an_index_that_cannot_be_used_says_why(
+    data: Path, change: tuple[str, str], said: str
+) -> None:
+    index = data / "index.csv"
+    index.write_text(index.read_text().replace(*change))
+    with pytest.raises(ConfigError, match=said):
+        indexed(data, ["computer"], "train")
 
 
 def test_plain_folders_are_read_in_a_fixed_order(tmp_path: Path) -> None:

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kwsd.errors import AudioError, MissingFileError
+from kwsd.errors import AudioError, ConfigError, MissingFileError
 
 INDEX_FILE = "index.csv"
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+COLUMNS = ("path", "set", "label", "split", "licence", "seconds")
+"""Of an index; ``speaker`` is told where it is known."""
+
 UNUSABLE_SETS = ("rir", "aec")
 """Top folders that hold no single-channel scenes."""
 
@@ -70,6 +73,8 @@ def indexed(folder: Path, phrases: Sequence[str], split: str) -> list[Recording]
     ------
     MissingFileError
         There is no index.
+    ConfigError
+        It lacks a column, or a length in it is no number.
     """
     index = folder / INDEX_FILE
     if not index.is_file():
@@ -79,7 +84,13 @@ def indexed(folder: Path, phrases: Sequence[str], split: str) -> list[Recording]
         )
     found = []
     with index.open(newline="", encoding="utf-8") as lines:
-        for row in csv.DictReader(lines):
+        rows = csv.DictReader(lines)
+        missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
+        if missing:
+            raise ConfigError(
+                f"{index} has no column {missing[0]!r}: {', '.join(COLUMNS)} are needed"
+            )
+        for row in rows:
             top = row["path"].split("/")[0]
             if row["split"] != split or top in UNUSABLE_SETS:
                 continue
@@ -97,7 +108,7 @@ def indexed(folder: Path, phrases: Sequence[str], split: str) -> list[Recording]
                     role,
                     row["set"],
                     row["licence"],
-                    float(row["seconds"]),
+                    _seconds(row, index),
                     row.get("speaker") or "",
                     said,
                 )
@@ -107,6 +118,9 @@ def indexed(folder: Path, phrases: Sequence[str], split: str) -> list[Recording]
 
 def plain_folder(folder: Path, role: str, phrase: str = "") -> list[Recording]:
     """Every audio file below a folder, in a fixed order; `phrase` is what positives say.
+
+    Licence and length come from an ``index.csv`` of the folder, where it has one with the columns
+    path, licence and seconds (as `benchmarks/fetch_negatives.py` writes).
 
     Raises
     ------
@@ -120,7 +134,32 @@ def plain_folder(folder: Path, role: str, phrase: str = "") -> list[Recording]:
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
     if not files:
         raise AudioError(f"{folder} holds no recordings ({', '.join(AUDIO_SUFFIXES)})")
-    return [Recording(path, role, folder.name, "as supplied", 0.0, phrase=phrase) for path in files]
+    told = _told(folder)
+    return [
+        Recording(path, role, folder.name, *told.get(path, ("as supplied", 0.0)), phrase=phrase)
+        for path in files
+    ]
+
+
+def _told(folder: Path) -> dict[Path, tuple[str, float]]:
+    """Licence and seconds of the files that a folder's index names."""
+    index = folder / INDEX_FILE
+    if not index.is_file():
+        return {}
+    with index.open(newline="", encoding="utf-8") as lines:
+        rows = csv.DictReader(lines)
+        if not {"path", "licence", "seconds"} <= set(rows.fieldnames or ()):
+            return {}
+        return {folder / row["path"]: (row["licence"], _seconds(row, index)) for row in rows}
+
+
+def _seconds(row: dict[str, str], index: Path) -> float:
+    try:
+        return float(row["seconds"])
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"{index}: seconds of {row['path']} are {row['seconds']!r}; a number is needed"
+        ) from None
 
 
 def amounts(recordings: Sequence[Recording]) -> list[tuple[str, str, str]]:
