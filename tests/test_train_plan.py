@@ -12,7 +12,14 @@ pytest.importorskip("pyroomacoustics", reason="training needs pyroomacoustics")
 
 from kwsd.errors import UsageError  # noqa: E402
 from kwsd.train.fit import FitConfig  # noqa: E402
-from kwsd.train.plan import Plan, Target, checkpoint_key, make_corpora, pools_key  # noqa: E402
+from kwsd.train.plan import (  # noqa: E402
+    Plan,
+    Target,
+    checkpoint_key,
+    make_corpora,
+    make_lessons,
+    pools_key,
+)
 from kwsd.train.pools import Amounts, Spoken  # noqa: E402
 from kwsd.train.recordings import Recording  # noqa: E402
 
@@ -66,3 +73,11 @@ def test_other_development_recordings_do_not_go_on_from_a_checkpoint() -> None:
     after = replace(before, develop=(recording("d.wav"),))
     assert pools_key(before, SPOKEN) == pools_key(after, SPOKEN)
     assert checkpoint_key(before, SPOKEN) != checkpoint_key(after, SPOKEN)
+
+
+def test_what_was_learnt_with_a_teacher_does_not_go_on_without() -> None:
+    taught = plan("computer")
+    alone = replace(taught, teacher=False)
+    assert pools_key(taught, SPOKEN) == pools_key(alone, SPOKEN)
+    assert checkpoint_key(taught, SPOKEN) != checkpoint_key(alone, SPOKEN)
+    assert make_lessons(alone, SPOKEN, quiet) == []

@@ -11,8 +11,10 @@ import soundfile
 pytest.importorskip("torch", reason="training needs torch: pip install '.[train]'")
 pytest.importorskip("pyroomacoustics", reason="training needs pyroomacoustics")
 
+from kwsd.errors import RuntimeUnavailable  # noqa: E402
 from kwsd.kwsmodel import main  # noqa: E402
 from kwsd.model.package import load_package  # noqa: E402
+from kwsd.train import teacher  # noqa: E402
 
 RATE_HZ = 16_000
 
@@ -95,6 +97,7 @@ def test_one_command_gives_a_package_that_detects(
     assert package.network.stat().st_size < 100_000
     card = (tmp_path / "model" / "chirp_word" / "CARD.md").read_text()
     assert "kwsmodel train 'chirp word'" in card
+    assert "Google speech embedding, as a teacher" in card
     # A chirp against noise and tones is easy: a net that has learnt anything finds most of them.
     assert package.sensitivities["high"].miss_rate <= 0.5
 
@@ -109,6 +112,29 @@ def test_same_seed_same_bytes_whatever_the_number_of_processes(
     for file in ("model.tflite", "vectors.npz", "model.toml"):
         made = [tmp_path / run / "chirp_word" / file for run in ("a", "b")]
         assert made[0].read_bytes() == made[1].read_bytes()
+
+
+def test_without_a_teacher_the_card_says_so(folders: Path, tmp_path: Path) -> None:
+    arguments = command(folders, tmp_path / "work", tmp_path / "model", steps=6)
+    assert main([*arguments, "--no-teacher"]) == 0
+    assert not list((tmp_path / "work").glob("lessons-*"))
+    card = (tmp_path / "model" / "chirp_word" / "CARD.md").read_text()
+    assert "--no-teacher" in card and "speech embedding" not in card
+
+
+def test_a_missing_teacher_is_said_before_anything_is_made(
+    folders: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(teacher, "PACKAGE", "no_such_package_is_there")
+    teacher.the_teacher.cache_clear()
+    work = tmp_path / "work"
+    code = main(command(folders, work, tmp_path / "model"))
+    assert code == RuntimeUnavailable.exit_code
+    assert "--no-teacher" in capsys.readouterr().err
+    assert not work.exists()
 
 
 def test_too_few_recordings_are_refused(

@@ -14,12 +14,12 @@ from kwsd.train.lessons import load_lessons, prepare_lessons, save_lessons
 from kwsd.train.phrase import lint, phones
 from kwsd.train.pools import Amounts, Pools, Spoken, load, prepare, recipe_key, save
 from kwsd.train.recordings import Recording, letters
-from kwsd.train.teacher import Lesson, the_teacher
+from kwsd.train.teacher import Lesson
 
 Report = Callable[[str], None]
 
 RECIPE = 3
-"""Raise it where what pools hold changes: pools of before are not used then."""
+"""Raise it where what pools or lessons hold changes: those of before are not used then."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,6 @@ def make_lessons(plan: Plan, spoken: Sequence[Spoken], report: Report) -> list[L
     if cached.is_file():
         report(f"lessons: {cached}")
         return load_lessons(cached)
-    the_teacher()  # missing, it is said before the processes start
     lessons = prepare_lessons(spoken, plan.train, plan.amounts, plan.seed, report, plan.workers)
     save_lessons(lessons, cached)
     return lessons

@@ -43,6 +43,7 @@ from kwsd.train.pools import MIN_POSITIVES, Pools, Spoken
 from kwsd.train.quantise import calibrate
 from kwsd.train.recordings import amounts
 from kwsd.train.rehearsal import rehearse
+from kwsd.train.teacher import the_teacher
 from kwsd.train.tflite_writer import write_tflite
 from kwsd.train.vectors import record
 
@@ -90,6 +91,8 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         A package of the extra ``train`` is missing.
     """
     _check_positives(plan)
+    if plan.teacher:
+        the_teacher()  # missing, it is said before an hour of speech is made
     spoken = make_corpora(plan, report)
     selections = {
         i: _selection(plan, target, spoken[i])
