@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 from kwsd.dsp.features import BANDS  # noqa: E402
 from kwsd.evaluate.curve import Curve  # noqa: E402
 from kwsd.train import fit as fitting  # noqa: E402
-from kwsd.train.augment import Windows  # noqa: E402
+from kwsd.train.augment import Batch, Windows  # noqa: E402
 from kwsd.train.fit import FitConfig, fit  # noqa: E402
 from kwsd.train.float_scores import (  # noqa: E402
     SMOOTHING_STEPS,
@@ -25,7 +25,7 @@ from kwsd.train.float_scores import (  # noqa: E402
     smooth,
 )
 from kwsd.train.layers import forward  # noqa: E402
-from kwsd.train.lessons import LessonWindows  # noqa: E402
+from kwsd.train.lessons import LessonBatch, LessonWindows  # noqa: E402
 from kwsd.train.network import Network, Shape, to_float_net  # noqa: E402
 from kwsd.train.pools import Pools, Word  # noqa: E402
 from kwsd.train.rehearsal import Rehearsal  # noqa: E402
@@ -110,6 +110,23 @@ def test_an_interrupted_run_with_a_teacher_goes_on_to_the_same_weights(
     untaught = weights(fit(pools, SHORT, tmp_path / "alone.pt", quiet, SMALL))
     assert {n: v.shape for n, v in whole.items()} == {n: v.shape for n, v in untaught.items()}
     assert any(not np.array_equal(value, untaught[name]) for name, value in whole.items())
+
+
+def test_words_alone_are_learnt_in_the_end(
+    pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[bool] = []
+    loss = fitting._Pupil.loss
+
+    def counted(self: fitting._Pupil, batch: Batch, lesson: LessonBatch | None, weight: float):  # type: ignore[no-untyped-def]
+        given.append(lesson is not None)
+        return loss(self, batch, lesson, weight)
+
+    monkeypatch.setattr(fitting._Pupil, "loss", counted)
+    fit(pools, SHORT, tmp_path / "c.pt", quiet, SMALL, lessons=lessons())
+    taught = int(fitting.TEACHER_SHARE * SHORT.steps)
+    assert 0 < taught < SHORT.steps
+    assert given == [True] * taught + [False] * (SHORT.steps - taught)
 
 
 def test_a_pupil_learns_what_the_teacher_says(pools: Pools) -> None:

@@ -38,6 +38,10 @@ CHECKPOINT_STEPS = 250
 TEACHER_WEIGHT = 0.5
 """Of the squared error of what the teacher says, in units of its variance, against the words."""
 
+TEACHER_SHARE = 0.6
+"""Of the steps in which the teacher is listened to. Behind them words alone are learnt: they are
+what is asked in the end, and they suffer as long as both are (docs/benchmarks/models.md)."""
+
 
 @dataclass(frozen=True)
 class FitConfig:
@@ -237,17 +241,20 @@ def fit(
             windows.hard = [(str(kind), int(frame)) for kind, frame in stored["hard"]]
             first = int(stored["step"])
             report(f"going on from step {first}")
-    mining = sorted({int(config.steps * share) for share in MINING_POINTS})
+    mining = {int(config.steps * share) for share in MINING_POINTS}
+    taught = int(config.steps * TEACHER_SHARE) if teaching else 0
+    changes = sorted(mining | {taught})
     choices = {int(config.steps * share) for share in CHOICE_POINTS}
     batches: Iterator[tuple[Batch, LessonBatch | None]] = iter(())
     for step in range(first, config.steps):
         if step in mining:
             windows.hard = _mine(network, pools)
             report(f"step {step}: {len(windows.hard)} hard places")
-        if step == first or step in mining:
-            # Drawn ahead up to where the hard places change.
-            last = next((point for point in mining if point > step), config.steps)
-            batches = _batches(windows, teaching, config, step, last)
+        if step == first or step in changes:
+            # Drawn ahead up to where the hard places change or the teacher leaves.
+            last = next((point for point in changes if point > step), config.steps)
+            heard = teaching if step < taught else None
+            batches = _batches(windows, heard, config, step, last)
         network.train()
         loss = pupil.loss(*next(batches), positive_weight)
         optimizer.zero_grad()
