@@ -45,6 +45,8 @@ RATE_HZ = 16_000
 SHORTEST_S = 0.3
 QUIETEST_DBFS = -60.0
 QUEEN_SPEECH = ".SB"
+HEADERLESS = {".gsm": (8_000, "GSM610"), ".ALS": (11_025, "PCM_U8")}
+"""Rate and coding of files that do not say theirs."""
 
 FloatArray = NDArray[np.float32]
 
@@ -82,10 +84,8 @@ COLLECTIONS = {
     "asterisk-fr": Collection("asterisk-core-sounds-fr-g722", "CC-BY-SA-3.0", ("**/*.g722",)),
     "asterisk-it": Collection("asterisk-core-sounds-it-g722", "CC-BY-SA-3.0", ("**/*.g722",)),
     "asterisk-ru": Collection("asterisk-core-sounds-ru-g722", "CC-BY-SA-3.0", ("**/*.g722",)),
-    "drascula": Collection("drascula", "Drascula-License", ("**/*.ALS", "**/*.als"), asked=True),
-    "drascula-es": Collection(
-        "drascula-spanish", "Drascula-License", ("**/*.ALS", "**/*.als"), asked=True
-    ),
+    "drascula": Collection("drascula", "Drascula-License", ("**/*.ALS",), asked=True),
+    "drascula-es": Collection("drascula-spanish", "Drascula-License", ("**/*.ALS",), asked=True),
     "songs": Collection("fretsonfire-songs-sectoid", "MIT", ("**/*.ogg",), asked=True),
 }
 
@@ -139,14 +139,10 @@ def clips(path: Path) -> Iterator[tuple[str, FloatArray, int]]:
         yield from _queen(path)
     elif path.suffix == ".g722":
         yield path.stem, _g722(path.read_bytes()), RATE_HZ
-    elif path.suffix == ".gsm":
+    elif path.suffix in HEADERLESS:
+        stored_hz, subtype = HEADERLESS[path.suffix]
         audio, rate_hz = soundfile.read(
-            path, dtype="float32", samplerate=8000, channels=1, format="RAW", subtype="GSM610"
-        )
-        yield path.stem, audio, rate_hz
-    elif path.suffix.lower() == ".als":
-        audio, rate_hz = soundfile.read(
-            path, dtype="float32", samplerate=11_025, channels=1, format="RAW", subtype="PCM_U8"
+            path, dtype="float32", samplerate=stored_hz, channels=1, format="RAW", subtype=subtype
         )
         yield path.stem, audio, rate_hz
     else:

@@ -89,15 +89,10 @@ class _Batches(Dataset[tuple[Batch, LessonBatch | None]]):
         return words, self._lessons.batch(rng, config.taught) if self._lessons else None
 
 
-def _as_they_are(batch: Any) -> Any:
-    """Batches stay arrays."""
-    return batch
-
-
 def _batches(
     windows: Windows, lessons: LessonWindows | None, config: FitConfig, first: int, last: int
-) -> Iterator[tuple[Batch, LessonBatch | None]]:
-    """Batches of some steps, drawn ahead in other processes if there are any."""
+) -> Iterator[Any]:
+    """Batches of some steps as tensors, drawn ahead in other processes if there are any."""
     ahead: dict[str, Any] = {}
     if config.loaders:
         ahead = {"prefetch_factor": 4, "multiprocessing_context": "fork"}
@@ -105,7 +100,6 @@ def _batches(
         DataLoader(
             _Batches(windows, lessons, config),
             batch_size=None,
-            collate_fn=_as_they_are,
             sampler=range(first, last),
             num_workers=config.loaders,
             **ahead,
@@ -242,10 +236,10 @@ def fit(
             first = int(stored["step"])
             report(f"going on from step {first}")
     mining = {int(config.steps * share) for share in MINING_POINTS}
-    taught = int(config.steps * TEACHER_SHARE) if teaching else 0
-    changes = sorted(mining | {taught})
+    teacher_leaves = int(config.steps * TEACHER_SHARE) if teaching else 0
+    changes = sorted(mining | {teacher_leaves})
     choices = {int(config.steps * share) for share in CHOICE_POINTS}
-    batches: Iterator[tuple[Batch, LessonBatch | None]] = iter(())
+    batches: Iterator[Any] = iter(())
     for step in range(first, config.steps):
         if step in mining:
             windows.hard = _mine(network, pools)
@@ -253,10 +247,11 @@ def fit(
         if step == first or step in changes:
             # Drawn ahead up to where the hard places change or the teacher leaves.
             last = next((point for point in changes if point > step), config.steps)
-            heard = teaching if step < taught else None
+            heard = teaching if step < teacher_leaves else None
             batches = _batches(windows, heard, config, step, last)
         network.train()
-        loss = pupil.loss(*next(batches), positive_weight)
+        words, lesson = next(batches)
+        loss = pupil.loss(words, lesson, positive_weight)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -20,9 +20,8 @@ from kwsd.train.augment import (
     Windows,
     retracted,
 )
-from kwsd.train.corpus import load_manifest
 from kwsd.train.layers import STRIDE
-from kwsd.train.pools import Amounts, Spoken
+from kwsd.train.pools import Amounts, Spoken, hours
 from kwsd.train.recordings import Recording
 from kwsd.train.rooms import simulate_rooms
 from kwsd.train.studio import Piece, Studio, work_through
@@ -74,10 +73,11 @@ def prepare_lessons(
         Piece("lesson", number, phrase=phrase, real=real, paths=tuple(some))
         for number, (real, phrase, some) in enumerate(_groups(spoken, recordings, amounts, rng))
     ]
-    lessons = [heard.lesson for _, heard in work_through(pieces, studio, workers)]
+    lessons = [done.lesson for _, done in work_through(pieces, studio, workers)]
     given = [lesson for lesson in lessons if lesson and len(lesson.frames) > TOTAL_FRAMES]
-    hours = {real: sum(len(x.frames) for x in given if x.real == real) / 360_000 for real in (1, 0)}
-    report(f"lessons: people {hours[1]:.2f} h, synthetic {hours[0]:.2f} h")
+    kinds = {"people": True, "synthetic": False}
+    heard = {kind: [x.frames for x in given if x.real == real] for kind, real in kinds.items()}
+    report("lessons: " + hours(heard))
     return given
 
 
@@ -97,10 +97,8 @@ def _groups(
             number = phrases.index(recording.phrase)
             kinds.setdefault((True, number), []).append(recording.path)
     for item in spoken:
-        for row in load_manifest(item.corpus, amounts.renderings) if item.corpus else []:
-            if row.split == "train":
-                assert item.corpus is not None
-                kinds.setdefault((False, -1), []).append(item.corpus / row.path)
+        rendered = [path for path, _ in item.rendered("train", amounts.renderings)]
+        kinds.setdefault((False, -1), []).extend(rendered)
     groups = []
     for (real, phrase), paths in kinds.items():
         mixed = [paths[int(i)] for i in rng.permutation(len(paths))]

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.dsp.features import BANDS, HOP_SAMPLES
 from kwsd.errors import AudioError
-from kwsd.train.corpus import load_manifest
+from kwsd.train.corpus import Item, load_manifest
 from kwsd.train.listen import LogPower, log_power, read_audio
 from kwsd.train.phrase import contains
 from kwsd.train.recordings import Recording
@@ -89,6 +89,13 @@ class Spoken:
 
     phones: str = ""
     """Pronunciation: a rendering that contains it is no negative."""
+
+    def rendered(self, split: str, counts: dict[str, int]) -> list[tuple[Path, Item]]:
+        """Renderings of one part, and what each is; `counts` says how many of each kind count."""
+        if self.corpus is None:
+            return []
+        items = load_manifest(self.corpus, counts)
+        return [(self.corpus / item.path, item) for item in items if item.split == split]
 
 
 @dataclass(frozen=True)
@@ -173,7 +180,7 @@ def prepare(
     _check_enough(spoken, recordings, clips)
     report(f"positives: {sum(clips.values())} clips, {len(words)} with copies")
     streams["noise"] += [log_power(pcm) for pcm in stationary_noises(rng)]
-    report("others: " + _hours(streams))
+    report("others: " + hours(streams))
     negatives = {}
     for kind, parts in streams.items():
         order = rng.permutation(len(parts))
@@ -191,14 +198,11 @@ def _pieces(
 ) -> list[Piece]:
     pieces: list[Piece] = []
     for number, item in enumerate(spoken):
-        for row in load_manifest(item.corpus, amounts.renderings) if item.corpus else []:
-            assert item.corpus is not None
-            if row.split != "train":
-                continue
+        for path, row in item.rendered("train", amounts.renderings):
             if row.kind == "positive":
-                pieces.append(Piece("rendered word", 0, item.corpus / row.path, phrase=number))
+                pieces.append(Piece("rendered word", 0, path, phrase=number))
             elif not any(contains(row.phonemes, phones) for phones in unwanted):
-                pieces.append(Piece("synthetic", 0, item.corpus / row.path))
+                pieces.append(Piece("synthetic", 0, path))
         for _ in range(-(-amounts.sayings // SAYINGS_A_PIECE) if item.phonemes else 0):
             pieces.append(Piece("sayings", 0, phonemes=item.phonemes, phrase=number))
     phrases = [item.phrase for item in spoken]
@@ -245,7 +249,8 @@ def _check_enough(
             )
 
 
-def _hours(streams: dict[str, list[LogPower]]) -> str:
+def hours(streams: dict[str, list[LogPower]]) -> str:
+    """How long each kind is, for a report."""
     return ", ".join(
         f"{kind} {sum(map(len, parts)) * HOP_SAMPLES / SAMPLE_RATE_HZ / 3600:.2f} h"
         for kind, parts in streams.items()

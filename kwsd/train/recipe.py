@@ -19,7 +19,6 @@ from kwsd.model.package import ModelPackage, Sensitivity, Timing
 from kwsd.model.write import DataSource, PackageContent, write_package
 from kwsd.train.augment import Windows
 from kwsd.train.card import CardFacts, write_card
-from kwsd.train.corpus import load_manifest
 from kwsd.train.fit import fit
 from kwsd.train.float_scores import (
     SMOOTHING_STEPS,
@@ -114,7 +113,13 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
     checkpoint = plan.work / f"checkpoint-{checkpoint_key(plan, spoken)}.pt"
     cost = partial(development_cost, rehearsal=rehearsal) if rehearsal is not None else None
     network = fit(
-        pools, plan.fit, checkpoint, report, None, cost, len(plan.targets), lessons=lessons
+        pools,
+        plan.fit,
+        checkpoint,
+        report,
+        cost=cost,
+        phrases=len(plan.targets),
+        lessons=lessons,
     )
     signals = calibration_signals(pools, len(plan.targets), plan.seed)
     curves = development_curves(network, rehearsal) if rehearsal is not None else {}
@@ -254,10 +259,10 @@ def _selection(plan: Plan, target: Target, spoken: Spoken) -> Selection:
             own.append(Positive(recording.path, recording.speaker))
         else:
             negatives.append(recording.path)
-    if len(own) < JUDGED_POSITIVES and spoken.corpus is not None:
+    if len(own) < JUDGED_POSITIVES:
         own += [
-            Positive(spoken.corpus / item.path, "+".join(item.voices))
-            for item in load_manifest(spoken.corpus, plan.amounts.renderings)
-            if item.kind == "positive" and item.split == "dev"
+            Positive(path, "+".join(item.voices))
+            for path, item in spoken.rendered("dev", plan.amounts.renderings)
+            if item.kind == "positive"
         ]
     return Selection(tuple(own), tuple(negatives))
