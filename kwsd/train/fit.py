@@ -1,4 +1,4 @@
-"""The training loop: words and a teacher, mined negatives, averaged weights, from one seed."""
+"""The training loop: blended words and a teacher, mined negatives, averaged weights, from one seed."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from kwsd.train.augment import KIND_SHARES, Batch, Windows
+from kwsd.train.blend import blend
 from kwsd.train.float_scores import peaks, score_stream, smooth
 from kwsd.train.layers import STRIDE
 from kwsd.train.lessons import LessonBatch, LessonWindows
@@ -69,6 +70,9 @@ class FitConfig:
     splice_share: float = 0.0
     """Share of the negatives that are speech cut up and joined anew."""
 
+    blended: bool = True
+    """Every window of words is blended with another one of its batch."""
+
     taught: int = 40
     """Windows of a batch in which the teacher is listened to, if there is one."""
 
@@ -86,6 +90,7 @@ class _Batches(Dataset[tuple[Batch, LessonBatch | None]]):
         config = self._config
         rng = np.random.default_rng([config.seed, 2, step])
         words = self._windows.batch(rng, config.positives, config.negatives)
+        words = blend(rng, words) if config.blended else words
         return words, self._lessons.batch(rng, config.taught) if self._lessons else None
 
 
