@@ -1,4 +1,4 @@
-"""The training loop: blended words and a teacher, mined negatives, averaged weights, from one seed."""
+"""The training loop: blended words, a teacher, mined negatives, averaged weights, from one seed."""
 
 from __future__ import annotations
 
