@@ -22,6 +22,7 @@ def make_parser(doc: str | None, steps: int) -> argparse.ArgumentParser:
     made.add_argument("phrases", nargs="+", metavar="PHRASE")
     made.add_argument("--pools", type=Path, required=True)
     made.add_argument("--lessons", type=Path, help="of the same training; without, no teacher")
+    made.add_argument("--unblended", action="store_true", help="windows of words as they are")
     made.add_argument("--data", type=Path, action="append", required=True)
     made.add_argument("--dev-negatives", type=Path, action="append", default=[])
     made.add_argument("--steps", type=int, default=steps)
@@ -65,7 +66,13 @@ def opened(args: argparse.Namespace) -> Trial:
     said = max(word.phrase for word in pools.words) + 1
     if said != len(args.phrases):
         raise UsageError(f"{args.pools} holds {said} phrases, {len(args.phrases)} are named")
-    config = FitConfig(args.steps, seed=args.seed, splice_share=DEFAULT_SPLICES, loaders=1)
+    config = FitConfig(
+        args.steps,
+        seed=args.seed,
+        splice_share=DEFAULT_SPLICES,
+        blended=not args.unblended,
+        loaders=1,
+    )
     return Trial(pools, load_lessons(args.lessons) if args.lessons else [], config)
 
 

@@ -129,6 +129,23 @@ def test_words_alone_are_learnt_in_the_end(
     assert given == [True] * taught + [False] * (SHORT.steps - taught)
 
 
+@pytest.mark.parametrize("blended", [True, False])
+def test_words_are_blended_unless_that_is_not_wanted(
+    blended: bool, pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    between: list[bool] = []
+    loss = fitting._Pupil.loss
+
+    def seen(self: fitting._Pupil, batch: Batch, lesson: LessonBatch | None, weight: float):  # type: ignore[no-untyped-def]
+        label = np.asarray(batch.label)
+        between.append(bool(np.any((label > 0) & (label < 1))))
+        return loss(self, batch, lesson, weight)
+
+    monkeypatch.setattr(fitting._Pupil, "loss", seen)
+    fit(pools, replace(SHORT, blended=blended), tmp_path / "c.pt", quiet, SMALL)
+    assert any(between) == blended
+
+
 def test_a_pupil_learns_what_the_teacher_says(pools: Pools) -> None:
     torch.manual_seed(0)
     pupil = fitting._Pupil(Network(SMALL), SIZE)
