@@ -1,0 +1,98 @@
+"""Reproduced: does another run of the training command give what the cards state?
+
+    python -m benchmarks.reproduced models OUT
+
+For each package of the first folder that the second has too: the misses of both cards at every rate
+of false accepts, and whether those of the second lie within the 95 % interval (Wilson) that the
+first card states. Exit code 1 where one does not, 65 where a card cannot be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from kwsd.errors import KwsdError, MissingFileError, ModelError
+from kwsd.evaluate.intervals import wilson
+
+OUTSIDE = 1
+_ROW = re.compile(r"\| ([\d.]+|none seen) \| [\d.]+ \| [^|]*\((\d+) of (\d+)\) \|")
+
+
+class Misses(NamedTuple):
+    """Of one rate on one card."""
+
+    count: int
+    total: int
+
+    def within(self, other: Misses) -> bool:
+        """Whether this share lies in the interval of another one."""
+        low, high = wilson(other.count, other.total)
+        return low <= self.count / self.total <= high
+
+
+def card_misses(package: Path) -> dict[str, Misses]:
+    """Misses at each rate of false accepts that a card states.
+
+    Raises
+    ------
+    MissingFileError
+        The package has no card.
+    ModelError
+        The card states no misses.
+    """
+    path = package / "CARD.md"
+    if not path.is_file():
+        raise MissingFileError(f"{path} is not there: both folders are of kwsmodel train --out")
+    rows = _ROW.findall(path.read_text())
+    found = {rate: Misses(int(count), int(total)) for rate, count, total in rows if int(total)}
+    if not found:
+        raise ModelError(f"{path} states no misses")
+    return found
+
+
+def compare(stated: Path, again: Path) -> tuple[list[str], bool]:
+    """A line of a table for each word and rate, and whether all lie within."""
+    lines, inside = [], True
+    names = sorted(path.parent.name for path in stated.glob("*/CARD.md"))
+    shared = [name for name in names if (again / name).is_dir()]
+    if not shared:
+        raise MissingFileError(f"{again} holds none of the packages of {stated}")
+    for name in shared:
+        first, second = card_misses(stated / name), card_misses(again / name)
+        for rate in first:
+            if rate not in second:
+                continue
+            one, two = first[rate], second[rate]
+            low, high = (100 * end for end in wilson(*one))
+            good = two.within(one)
+            inside = inside and good
+            lines.append(
+                f"| {name} | {rate} | {one.count} of {one.total} [{low:.1f}-{high:.1f}] "
+                f"| {two.count} of {two.total} | {'yes' if good else 'no'} |"
+            )
+    return lines, inside
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("stated", type=Path, help="packages, as shipped")
+    parser.add_argument("again", type=Path, help="packages of the other run")
+    args = parser.parse_args()
+    try:
+        lines, inside = compare(args.stated, args.again)
+    except KwsdError as error:
+        print(f"reproduced: {error}", file=sys.stderr)
+        return error.exit_code
+    print("| word | FA/h | card [95 %] | other run | within |")
+    print("| --- | --- | --- | --- | --- |")
+    print("\n".join(lines))
+    return 0 if inside else OUTSIDE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""Reproduced: cards are compared by their own intervals."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks import reproduced
+from benchmarks.reproduced import Misses, card_misses
+from kwsd.errors import MissingFileError, ModelError
+from kwsd.model.find import find_package
+
+SHIPPED = find_package("computer").parent
+
+
+def run(monkeypatch: pytest.MonkeyPatch, stated: Path, again: Path) -> int:
+    monkeypatch.setattr("sys.argv", ["reproduced", str(stated), str(again)])
+    return reproduced.main()
+
+
+def rewritten(folder: Path, old: str, new: str) -> Path:
+    """The package `computer` with another line on its card."""
+    shutil.copytree(SHIPPED / "computer", folder / "computer")
+    card = folder / "computer" / "CARD.md"
+    text = card.read_text()
+    assert old in text
+    card.write_text(text.replace(old, new))
+    return folder
+
+
+def test_every_shipped_card_states_its_misses() -> None:
+    cards = sorted(SHIPPED.glob("*/CARD.md"))
+    assert len(cards) == 6
+    for card in cards:
+        found = card_misses(card.parent)
+        assert list(found) == ["1", "0.5", "0.1", "none seen"]
+        assert len({misses.total for misses in found.values()}) == 1
+
+
+def test_packages_reproduce_themselves(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, SHIPPED, SHIPPED) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("| yes |") == 24 and "| no |" not in printed
+
+
+def test_a_share_is_compared_with_the_other_one_s_interval() -> None:
+    none = Misses(0, 48)  # up to 7.4 %
+    assert Misses(3, 48).within(none) and not Misses(4, 48).within(none)
+    assert not Misses(40, 48).within(none)
+
+
+def test_a_card_far_away_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    total = card_misses(SHIPPED / "computer")["1"].total
+    row = next(
+        line
+        for line in (SHIPPED / "computer" / "CARD.md").read_text().splitlines()
+        if line.startswith("| 1 |")
+    )
+    worse = f"| 1 | 0.5 | 90.0 % [80.0-95.0] ({total - 3} of {total}) |"
+    assert run(monkeypatch, SHIPPED, rewritten(tmp_path, row, worse)) == reproduced.OUTSIDE
+    printed = capsys.readouterr().out
+    assert printed.count("| no |") == 1 and printed.count("| yes |") == 3
+
+
+def test_what_cannot_be_compared_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, SHIPPED, tmp_path) == MissingFileError.exit_code
+    assert str(tmp_path) in capsys.readouterr().err
+    (tmp_path / "computer").mkdir()
+    assert run(monkeypatch, SHIPPED, tmp_path) == MissingFileError.exit_code
+    (tmp_path / "computer" / "CARD.md").write_text("# computer\n")
+    assert run(monkeypatch, SHIPPED, tmp_path) == ModelError.exit_code
+    assert "states no misses" in capsys.readouterr().err
