@@ -70,12 +70,12 @@ def test_all_recordings_of_the_word_judge(
     assert "lantern (4): " in printed and "hey lamp (" not in printed
 
 
-def test_windows_are_blended_unless_asked_otherwise(pools: Pools, tmp_path: Path) -> None:
+def test_windows_are_blended_if_asked_for(pools: Pools, tmp_path: Path) -> None:
     save(pools, tmp_path / "pools.npz")
     said = ["a", "b", "--pools", str(tmp_path / "pools.npz"), "--data", str(tmp_path)]
     given = make_parser("Trial.", steps=10)
-    assert opened(given.parse_args(said)).config.blended
-    assert not opened(given.parse_args([*said, "--unblended"])).config.blended
+    assert not opened(given.parse_args(said)).config.blended
+    assert opened(given.parse_args([*said, "--blended"])).config.blended
 
 
 @pytest.mark.parametrize(

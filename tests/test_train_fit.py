@@ -130,7 +130,7 @@ def test_words_alone_are_learnt_in_the_end(
 
 
 @pytest.mark.parametrize("blended", [True, False])
-def test_words_are_blended_unless_that_is_not_wanted(
+def test_words_are_blended_if_that_is_wanted(
     blended: bool, pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     between: list[bool] = []

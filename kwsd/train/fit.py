@@ -1,4 +1,4 @@
-"""The training loop: blended words, a teacher, mined negatives, averaged weights, from one seed."""
+"""The training loop: words and a teacher, mined negatives, averaged weights, from one seed."""
 
 from __future__ import annotations
 
@@ -70,8 +70,9 @@ class FitConfig:
     splice_share: float = 0.0
     """Share of the negatives that are speech cut up and joined anew."""
 
-    blended: bool = True
-    """Every window of words is blended with another one of its batch."""
+    blended: bool = False
+    """Every window of words is blended with another one of its batch: fewer words that nobody
+    recorded are missed, and more of those that somebody did (docs/benchmarks/models.md)."""
 
     taught: int = 40
     """Windows of a batch in which the teacher is listened to, if there is one."""
