@@ -44,13 +44,14 @@ def test_packages_reproduce_themselves(
 ) -> None:
     assert run(monkeypatch, SHIPPED, SHIPPED) == 0
     printed = capsys.readouterr().out
-    assert printed.count("| yes |") == 24 and "| no |" not in printed
+    assert printed.count("| within |") == 24
 
 
 def test_a_share_is_compared_with_the_other_one_s_interval() -> None:
     none = Misses(0, 48)  # up to 7.4 %
-    assert Misses(3, 48).within(none) and not Misses(4, 48).within(none)
-    assert not Misses(40, 48).within(none)
+    assert Misses(3, 48).against(none) == "within"
+    assert Misses(4, 48).against(none) == Misses(40, 48).against(none) == "more"
+    assert none.against(Misses(3, 48)) == "fewer"  # from 2.1 %
 
 
 def test_a_card_far_away_is_told(
@@ -63,9 +64,9 @@ def test_a_card_far_away_is_told(
         if line.startswith("| 1 |")
     )
     worse = f"| 1 | 0.5 | 90.0 % [80.0-95.0] ({total - 3} of {total}) |"
-    assert run(monkeypatch, SHIPPED, rewritten(tmp_path, row, worse)) == reproduced.OUTSIDE
+    assert run(monkeypatch, SHIPPED, rewritten(tmp_path, row, worse)) == reproduced.MORE
     printed = capsys.readouterr().out
-    assert printed.count("| no |") == 1 and printed.count("| yes |") == 3
+    assert printed.count("| more |") == 1 and printed.count("| within |") == 3
 
 
 def test_what_cannot_be_compared_is_refused(
