@@ -33,7 +33,7 @@ class Misses(NamedTuple):
 
     def against(self, other: Misses) -> str:
         """Whether this share is within the interval of another one, or fewer or more."""
-        low, high = wilson(other.count, other.total)
+        low, high = wilson(*other)
         share = self.count / self.total
         return "fewer" if share < low else "more" if share > high else "within"
 
@@ -58,27 +58,39 @@ def card_misses(package: Path) -> dict[str, Misses]:
     return found
 
 
-def compare(stated: Path, again: Path) -> tuple[list[str], bool]:
-    """A line of a table for each word and rate, and whether no card promises too much."""
-    lines, kept = [], True
+class Row(NamedTuple):
+    """One rate of one word on both cards."""
+
+    word: str
+    rate: str
+    stated: Misses
+    again: Misses
+
+    @property
+    def found(self) -> str:
+        """What the other run is against the card."""
+        return self.again.against(self.stated)
+
+    def __str__(self) -> str:
+        low, high = (100 * end for end in wilson(*self.stated))
+        return (
+            f"| {self.word} | {self.rate} "
+            f"| {self.stated.count} of {self.stated.total} [{low:.1f}-{high:.1f}] "
+            f"| {self.again.count} of {self.again.total} | {self.found} |"
+        )
+
+
+def compare(stated: Path, again: Path) -> list[Row]:
+    """Every rate that both cards of a word state, words in the order of their names."""
     names = sorted(path.parent.name for path in stated.glob("*/CARD.md"))
     shared = [name for name in names if (again / name).is_dir()]
     if not shared:
         raise MissingFileError(f"{again} holds none of the packages of {stated}")
+    rows = []
     for name in shared:
         first, second = card_misses(stated / name), card_misses(again / name)
-        for rate in first:
-            if rate not in second:
-                continue
-            one, two = first[rate], second[rate]
-            low, high = (100 * end for end in wilson(*one))
-            found = two.against(one)
-            kept = kept and found != "more"
-            lines.append(
-                f"| {name} | {rate} | {one.count} of {one.total} [{low:.1f}-{high:.1f}] "
-                f"| {two.count} of {two.total} | {found} |"
-            )
-    return lines, kept
+        rows += [Row(name, rate, first[rate], second[rate]) for rate in first if rate in second]
+    return rows
 
 
 def main() -> int:
@@ -88,14 +100,14 @@ def main() -> int:
     parser.add_argument("again", type=Path, help="packages of the other run")
     args = parser.parse_args()
     try:
-        lines, kept = compare(args.stated, args.again)
+        rows = compare(args.stated, args.again)
     except KwsdError as error:
         print(f"reproduced: {error}", file=sys.stderr)
         return error.exit_code
     print("| word | FA/h | card [95 %] | other run | |")
     print("| --- | --- | --- | --- | --- |")
-    print("\n".join(lines))
-    return 0 if kept else MORE
+    print("\n".join(map(str, rows)))
+    return MORE if any(row.found == "more" for row in rows) else 0
 
 
 if __name__ == "__main__":
