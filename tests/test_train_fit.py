@@ -15,6 +15,7 @@ from kwsd.dsp.features import BANDS  # noqa: E402
 from kwsd.evaluate.curve import Curve  # noqa: E402
 from kwsd.train import fit as fitting  # noqa: E402
 from kwsd.train.augment import Batch, Windows  # noqa: E402
+from kwsd.train.committee import Committee  # noqa: E402
 from kwsd.train.fit import FitConfig, fit  # noqa: E402
 from kwsd.train.float_scores import (  # noqa: E402
     SMOOTHING_STEPS,
@@ -28,6 +29,7 @@ from kwsd.train.layers import forward  # noqa: E402
 from kwsd.train.lessons import LessonBatch, LessonWindows  # noqa: E402
 from kwsd.train.network import Network, Shape, to_float_net  # noqa: E402
 from kwsd.train.pools import Pools, Word  # noqa: E402
+from kwsd.train.pupil import Follower, Pupil  # noqa: E402
 from kwsd.train.rehearsal import Rehearsal  # noqa: E402
 from kwsd.train.teacher import EVERY_FRAMES, SIZE, Lesson  # noqa: E402
 
@@ -116,13 +118,13 @@ def test_words_alone_are_learnt_in_the_end(
     pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[bool] = []
-    loss = fitting._Pupil.loss
+    loss = Pupil.loss
 
-    def counted(self: fitting._Pupil, batch: Batch, lesson: LessonBatch | None, weight: float):  # type: ignore[no-untyped-def]
+    def counted(self: Pupil, batch: Batch, lesson: LessonBatch | None):  # type: ignore[no-untyped-def]
         given.append(lesson is not None)
-        return loss(self, batch, lesson, weight)
+        return loss(self, batch, lesson)
 
-    monkeypatch.setattr(fitting._Pupil, "loss", counted)
+    monkeypatch.setattr(Pupil, "loss", counted)
     fit(pools, SHORT, tmp_path / "c.pt", quiet, SMALL, lessons=lessons())
     taught = int(fitting.TEACHER_SHARE * SHORT.steps)
     assert 0 < taught < SHORT.steps
@@ -134,21 +136,21 @@ def test_words_are_blended_if_that_is_wanted(
     blended: bool, pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     between: list[bool] = []
-    loss = fitting._Pupil.loss
+    loss = Pupil.loss
 
-    def seen(self: fitting._Pupil, batch: Batch, lesson: LessonBatch | None, weight: float):  # type: ignore[no-untyped-def]
+    def seen(self: Pupil, batch: Batch, lesson: LessonBatch | None):  # type: ignore[no-untyped-def]
         label = np.asarray(batch.label)
         between.append(bool(np.any((label > 0) & (label < 1))))
-        return loss(self, batch, lesson, weight)
+        return loss(self, batch, lesson)
 
-    monkeypatch.setattr(fitting._Pupil, "loss", seen)
+    monkeypatch.setattr(Pupil, "loss", seen)
     fit(pools, replace(SHORT, blended=blended), tmp_path / "c.pt", quiet, SMALL)
     assert any(between) == blended
 
 
 def test_a_pupil_learns_what_the_teacher_says(pools: Pools) -> None:
     torch.manual_seed(0)
-    pupil = fitting._Pupil(Network(SMALL), SIZE)
+    pupil = Pupil(Network(SMALL), 1.0)
     windows = Windows(pools)
     drawn = LessonWindows(lessons(), windows)
     rng = np.random.default_rng(6)
@@ -156,12 +158,75 @@ def test_a_pupil_learns_what_the_teacher_says(pools: Pools) -> None:
     optimizer = torch.optim.AdamW(pupil.parameters(), 1e-2)
     errors = []
     for _ in range(60):
-        with_lesson = pupil.loss(batch, drawn.batch(rng, 8), 1.0)
+        with_lesson = pupil.loss(batch, drawn.batch(rng, 8))
         optimizer.zero_grad()
         with_lesson.backward()
         optimizer.step()
         errors.append(with_lesson.item())
     assert np.mean(errors[-10:]) < 0.9 * np.mean(errors[:10])
+
+
+def committee() -> Committee:
+    """Two untrained networks."""
+    torch.manual_seed(7)
+    return Committee([Network(SMALL), Network(SMALL)])
+
+
+def test_a_follower_learns_what_a_committee_says_whatever_the_labels(pools: Pools) -> None:
+    asked = committee()
+    torch.manual_seed(0)
+    follower = Follower(Network(SMALL), asked)
+    before = {name: value.clone() for name, value in asked.state_dict().items()}
+    rng = np.random.default_rng(6)
+    windows = Windows(pools)
+    optimizer = torch.optim.AdamW(follower.parameters(), 1e-2)
+    apart = []
+    for _ in range(80):
+        batch = windows.batch(rng, 4, 4)
+        with torch.no_grad():
+            heard = torch.from_numpy(batch.features)
+            apart.append(float((follower.network(heard) - asked(heard)).std()))
+        loss = follower.loss(batch, None)
+        wrong = follower.loss(batch._replace(label=1.0 - batch.label), None)
+        assert loss.item() == pytest.approx(wrong.item(), rel=1e-5)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert np.mean(apart[-10:]) < 0.5 * np.mean(apart[:10])
+    for name, value in asked.state_dict().items():
+        assert torch.equal(value, before[name]), f"{name} of a member has changed"
+
+
+def test_a_checkpoint_of_a_follower_holds_no_committee(
+    pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "CHECKPOINT_STEPS", 4)
+    follow = partial(fit, pools, SHORT, report=quiet, shape=SMALL, committee=committee())
+    whole = weights(follow(checkpoint=tmp_path / "whole.pt"))
+
+    def cut_the_power(line: str) -> None:
+        if line.startswith("step 10"):
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        follow(checkpoint=tmp_path / "cut.pt", report=cut_the_power)
+    stored = torch.load(tmp_path / "cut.pt", weights_only=True)
+    assert not [name for name in stored["pupil"] if "member" in name]
+    resumed = weights(follow(checkpoint=tmp_path / "cut.pt"))
+    alone = weights(fit(pools, SHORT, tmp_path / "alone.pt", quiet, SMALL))
+    assert {n: v.shape for n, v in whole.items()} == {n: v.shape for n, v in alone.items()}
+    for name, value in whole.items():
+        np.testing.assert_array_equal(value, resumed[name], err_msg=name)
+    assert any(not np.array_equal(value, alone[name]) for name, value in whole.items())
+
+
+def test_a_complete_training_is_not_done_again(pools: Pools, tmp_path: Path) -> None:
+    first = weights(fit(pools, SHORT, tmp_path / "c.pt", quiet, SMALL))
+    lines: list[str] = []
+    again = weights(fit(pools, SHORT, tmp_path / "c.pt", lines.append, SMALL))
+    assert not lines
+    for name, value in first.items():
+        np.testing.assert_array_equal(again[name], value, err_msg=name)
 
 
 def test_a_checkpoint_of_another_configuration_is_not_used(

@@ -37,6 +37,9 @@ class CardFacts:
     beside: tuple[str, ...] = ()
     """Phrases that were trained together with this one."""
 
+    networks: int = 1
+    """How many were trained; what several say together is what this one learnt."""
+
 
 def _percent(point: Point) -> str:
     low, high = point.miss_interval
@@ -110,11 +113,15 @@ def _gap_text(facts: CardFacts) -> str:
     )
 
 
-def _beside_text(facts: CardFacts) -> list[str]:
-    if not facts.beside:
-        return []
-    others = ", ".join(facts.beside)
-    return [f"Trained together with {others}: all layers but the last are the same.", ""]
+def _training_text(facts: CardFacts) -> list[str]:
+    lines = []
+    if facts.beside:
+        others = ", ".join(facts.beside)
+        lines += [f"Trained together with {others}: all layers but the last are the same.", ""]
+    if facts.networks > 1:
+        told = f"Learnt what {facts.networks} networks of the same size say on average."
+        lines += [told, ""]
+    return lines
 
 
 def write_card(facts: CardFacts) -> str:
@@ -165,7 +172,7 @@ def write_card(facts: CardFacts) -> str:
         facts.command,
         "```",
         "",
-        *_beside_text(facts),
+        *_training_text(facts),
         "## Data",
         "",
         "| set | licence | amount |",

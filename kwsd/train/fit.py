@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from kwsd.train.augment import KIND_SHARES, Batch, Windows
 from kwsd.train.blend import blend
+from kwsd.train.committee import Committee
 from kwsd.train.float_scores import peaks, score_stream, smooth
 from kwsd.train.layers import STRIDE
 from kwsd.train.lessons import LessonBatch, LessonWindows
 from kwsd.train.network import Network, Shape
 from kwsd.train.pools import Pools
-from kwsd.train.teacher import SIZE as ANSWER_SIZE
+from kwsd.train.pupil import Follower, Pupil
 from kwsd.train.teacher import Lesson
 
 MINING_POINTS = (0.25, 0.45, 0.65, 0.85)
@@ -35,9 +35,6 @@ POSITIVE_BALANCE = 0.8
 
 WARM_UP_SHARE = 0.1
 CHECKPOINT_STEPS = 250
-
-TEACHER_WEIGHT = 0.5
-"""Of the squared error of what the teacher says, in units of its variance, against the words."""
 
 TEACHER_SHARE = 0.6
 """Of the steps in which the teacher is listened to. Behind them words alone are learnt: they are
@@ -113,7 +110,7 @@ def _batches(
     )
 
 
-def _mine(network: Network, pools: Pools) -> list[tuple[str, int]]:
+def _mine(network: nn.Module, pools: Pools) -> list[tuple[str, int]]:
     """Where in the negatives the network hears a phrase."""
     network.eval()
     hard = []
@@ -137,39 +134,6 @@ def _average_into(mean: Network, network: Network, decay: float) -> None:
                 value.copy_(current[name])
 
 
-class _Pupil(nn.Module):
-    """A network that learns from words and from a teacher at once."""
-
-    def __init__(self, network: Network, size: int) -> None:
-        super().__init__()
-        self.network = network
-        self.answer = nn.Linear(network.head.in_features, size)
-
-    def loss(
-        self, batch: Batch, lesson: LessonBatch | None, positive_weight: float
-    ) -> torch.Tensor:
-        """What is made small; both kinds of windows pass the network together."""
-        device = self.answer.weight.device
-        features, label, weight = (torch.as_tensor(part).to(device) for part in batch)
-        words = len(features)
-        if lesson is not None:
-            features = torch.cat([features, torch.as_tensor(lesson.features).to(device)])
-        deep = self.network.trunk(features)
-        losses = functional.binary_cross_entropy_with_logits(
-            self.network.head(deep[:words]),
-            label,
-            reduction="none",
-            pos_weight=torch.tensor(positive_weight, device=device),
-        )
-        loss = (losses * weight).sum() / weight.sum()
-        if lesson is not None:
-            answers = torch.as_tensor(lesson.answers).to(device)
-            asked = ~torch.isnan(answers[..., 0])
-            error = self.answer(deep[words:][asked]) - answers[asked]
-            loss = loss + TEACHER_WEIGHT * (error**2).mean()
-        return loss
-
-
 def fit(
     pools: Pools,
     config: FitConfig,
@@ -179,6 +143,7 @@ def fit(
     cost: Callable[[Network], float] | None = None,
     phrases: int = 1,
     lessons: Sequence[Lesson] = (),
+    committee: Committee | None = None,
 ) -> Network:
     """Train a network; goes on from `checkpoint` if that belongs to the same configuration.
 
@@ -189,7 +154,7 @@ def fit(
     config : FitConfig
         Length and seed.
     checkpoint : Path
-        Written every few hundred steps, removed by the caller.
+        Written every few hundred steps and at the end, removed by the caller.
     report : callable
         Gets one line now and then.
     shape : Shape, optional
@@ -200,6 +165,8 @@ def fit(
         How many the pools hold.
     lessons : sequence of Lesson
         What a teacher says of speech; without any, words alone are learnt.
+    committee : Committee, optional
+        The network learns what these say instead of labels and lessons.
 
     Returns
     -------
@@ -217,18 +184,24 @@ def fit(
     network = Network(shape, phrases).to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     mean = copy.deepcopy(network)
-    pupil = _Pupil(network, ANSWER_SIZE).to(device)
+    others = config.negatives + (phrases - 1) * config.positives
+    pupil: Pupil | Follower
+    if committee is None:
+        pupil = Pupil(network, POSITIVE_BALANCE * others / config.positives).to(device)
+    else:
+        committee.to(device)
+        lessons = ()
+        pupil = Follower(network, committee)
     optimizer = torch.optim.AdamW(pupil.parameters(), config.rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LinearLR(
         optimizer, 0.01, total_iters=max(1, int(WARM_UP_SHARE * config.steps))
     )
     windows = Windows(pools, phrases, config.splice_share)
     teaching = LessonWindows(lessons, windows) if lessons else None
-    others = config.negatives + (phrases - 1) * config.positives
-    positive_weight = POSITIVE_BALANCE * others / config.positives
     first, lowest = 0, float("inf")
     chosen = copy.deepcopy(mean)
-    identity = repr((replace(config, loaders=0), shape, phrases, len(lessons)))
+    members = len(committee) if committee else 0
+    identity = repr((replace(config, loaders=0), shape, phrases, len(lessons), members))
     if checkpoint.is_file():
         stored = torch.load(checkpoint, map_location=device, weights_only=True)
         if stored["identity"] == identity:
@@ -240,8 +213,11 @@ def fit(
             schedule.load_state_dict(stored["schedule"])
             windows.hard = [(str(kind), int(frame)) for kind, frame in stored["hard"]]
             first = int(stored["step"])
-            report(f"going on from step {first}")
+            if first < config.steps:
+                report(f"going on from step {first}")
     mining = {int(config.steps * share) for share in MINING_POINTS}
+    if committee and not first:
+        windows.hard = _mine(committee, pools)
     teacher_leaves = int(config.steps * TEACHER_SHARE) if teaching else 0
     changes = sorted(mining | {teacher_leaves})
     choices = {int(config.steps * share) for share in CHOICE_POINTS}
@@ -257,7 +233,7 @@ def fit(
             batches = _batches(windows, heard, config, step, last)
         network.train()
         words, lesson = next(batches)
-        loss = pupil.loss(words, lesson, positive_weight)
+        loss = pupil.loss(words, lesson)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -272,7 +248,7 @@ def fit(
             if now <= lowest:
                 lowest = now
                 chosen.load_state_dict(mean.state_dict())
-        if (step + 1) % CHECKPOINT_STEPS == 0:
+        if (step + 1) % CHECKPOINT_STEPS == 0 or step + 1 == config.steps:
             _store(
                 checkpoint,
                 {

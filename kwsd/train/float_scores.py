@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from kwsd.dsp.features import BANDS, pcen
 from kwsd.evaluate.curve import Curve
 from kwsd.train.layers import STRIDE
 from kwsd.train.listen import LogPower
-from kwsd.train.network import Network
 from kwsd.train.rehearsal import Rehearsal, mean_miss_rate
 
 FloatArray = NDArray[np.float32]
@@ -24,7 +24,7 @@ SOFTNESS = 4.0
 
 
 def score_stream(
-    network: Network,
+    network: nn.Module,
     frames: LogPower,
     chunk: int = 3000,
     context: int = 400,
@@ -75,7 +75,7 @@ def peaks(scores: FloatArray, apart_steps: int = PEAKS_APART_STEPS) -> list[tupl
     return found
 
 
-def development_curves(network: Network, rehearsal: Rehearsal) -> dict[int, Curve]:
+def development_curves(network: nn.Module, rehearsal: Rehearsal) -> dict[int, Curve]:
     """Misses against false accepts of every phrase, scores softened by `SOFTNESS`."""
     return rehearsal.curves(
         lambda frames: smooth(score_stream(network, frames, softness=SOFTNESS)),
@@ -83,7 +83,7 @@ def development_curves(network: Network, rehearsal: Rehearsal) -> dict[int, Curv
     )
 
 
-def development_cost(network: Network, rehearsal: Rehearsal) -> float:
+def development_cost(network: nn.Module, rehearsal: Rehearsal) -> float:
     """Mean miss rate over phrases and false-accept rates that count, on development recordings."""
     curves = development_curves(network, rehearsal)
     return float(np.mean([mean_miss_rate(curve) for curve in curves.values()]))
