@@ -180,9 +180,7 @@ def fit(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type != "cpu":
         report(f"training on {device}")
-    # The stem's convolutions are a fifth faster with the channels last.
     network = Network(shape, phrases).to(device)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     mean = copy.deepcopy(network)
     others = config.negatives + (phrases - 1) * config.positives
     pupil: Pupil | Follower

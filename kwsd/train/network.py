@@ -42,20 +42,23 @@ class Shape:
 
 
 class SeparableBlock(nn.Module):
-    """``relu(x + pointwise(depthwise(x)))``, causal."""
+    """``relu(x + pointwise(depthwise(x)))``, causal.
+
+    In two dimensions, one of them empty: only so can channels stand last in memory.
+    """
 
     def __init__(self, channels: int, kernel: int, dilation: int) -> None:
         super().__init__()
         self.memory = (kernel - 1) * dilation
-        self.depthwise = nn.Conv1d(
-            channels, channels, kernel, dilation=dilation, groups=channels, bias=False
+        self.depthwise = nn.Conv2d(
+            channels, channels, (1, kernel), dilation=(1, dilation), groups=channels, bias=False
         )
-        self.depthwise_norm = nn.BatchNorm1d(channels)
-        self.pointwise = nn.Conv1d(channels, channels, 1, bias=False)
-        self.pointwise_norm = nn.BatchNorm1d(channels)
+        self.depthwise_norm = nn.BatchNorm2d(channels)
+        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.pointwise_norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[batch, channels, steps], same shape out."""
+        """[batch, channels, 1, steps], same shape out."""
         y = self.depthwise_norm(self.depthwise(functional.pad(x, (self.memory, 0))))
         return functional.relu(x + self.pointwise_norm(self.pointwise(y)))
 
@@ -76,11 +79,11 @@ class Stem(nn.Module):
         self.layers, self.norms = nn.ModuleList(layers), nn.ModuleList(norms)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """[batch, BANDS, frames] to [batch, channels, frames // STRIDE]."""
+        """[batch, BANDS, frames] to [batch, channels, 1, frames // STRIDE]."""
         x = functional.pad(features, (self.past, 0))[:, None]
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = functional.relu(norm(layer(x)))
-        return x[:, :, 0]
+        return x
 
 
 class Network(nn.Module):
@@ -94,6 +97,8 @@ class Network(nn.Module):
             for kernel, dilation in zip(shape.kernels, shape.dilations, strict=True)
         )
         self.head = nn.Linear(shape.channels, phrases)
+        # A step of the training takes half as long with the channels last in memory.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """[batch, BANDS, frames] to logits [batch, frames // STRIDE, phrases]."""
@@ -105,7 +110,7 @@ class Network(nn.Module):
         x: torch.Tensor = self.stem(features)
         for block in self.blocks:
             x = block(x)
-        return x.transpose(1, 2)
+        return x[:, :, 0].transpose(1, 2)
 
 
 def _folded(conv: Any, norm: Any) -> tuple[FloatArray, FloatArray]:
@@ -129,10 +134,9 @@ def to_float_net(network: Network, phrase: int = 0) -> FloatNet:
         assert isinstance(module, SeparableBlock)
         depthwise, depthwise_bias = _folded(module.depthwise, module.depthwise_norm)
         pointwise, pointwise_bias = _folded(module.pointwise, module.pointwise_norm)
-        dilation = module.depthwise.dilation[0]
-        blocks.append(
-            Block(depthwise[:, 0], depthwise_bias, dilation, pointwise[:, :, 0], pointwise_bias)
-        )
+        dilation = module.depthwise.dilation[1]
+        over_steps, mixing = depthwise[:, 0, 0], pointwise[:, :, 0, 0]
+        blocks.append(Block(over_steps, depthwise_bias, dilation, mixing, pointwise_bias))
     only = slice(phrase, phrase + 1)
     head = network.head.weight[only].detach().cpu().numpy().copy()
     head_bias = network.head.bias[only].detach().cpu().numpy().copy()
