@@ -97,7 +97,7 @@ class Network(nn.Module):
             for kernel, dilation in zip(shape.kernels, shape.dilations, strict=True)
         )
         self.head = nn.Linear(shape.channels, phrases)
-        # A step of the training takes half as long with the channels last in memory.
+        # With the channels last in memory a step of the training takes two thirds of the time.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
