@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from free_port import free_port
 
 
 def find(program: str) -> str:
@@ -19,13 +20,6 @@ def find(program: str) -> str:
     if path is None:
         pytest.skip(f"no {program}: install mosquitto")
     return path
-
-
-def free_port() -> int:
-    """A port that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Broker:

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from mqtt_broker import Broker, free_port
+from free_port import free_port
+from mqtt_broker import Broker
 from test_live_service import ROOT, Running, pytestmark  # noqa: F401
 from virtual_microphone import VirtualMicrophone
 

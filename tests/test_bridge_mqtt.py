@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from fake_kwsd import FakeKwsd
-from mqtt_broker import Broker, find, free_port
+from free_port import free_port
+from mqtt_broker import Broker, find
 
 from kwsd.bridge import discovery
 from kwsd.bridge import mqtt as bridge_module

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import zmq
 from fake_kwsd import FakeKwsd
+from free_port import free_port
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -215,9 +216,7 @@ def test_an_encrypted_bus_is_heard(tmp_path: Path) -> None:
     (tmp_path / "clients").mkdir()
     (tmp_path / "client/kitchen.key").rename(tmp_path / "clients/kitchen.key")
     context: zmq.Context[Any] = zmq.Context()
-    probe = context.socket(zmq.PUB)
-    endpoint = f"tcp://127.0.0.1:{probe.bind_to_random_port('tcp://127.0.0.1')}"
-    probe.close(0)
+    endpoint = f"tcp://127.0.0.1:{free_port()}"
     secured = SecuredEndpoint(endpoint, tmp_path / "server/bus.key_secret", tmp_path / "clients")
     kwsd = FakeKwsd(tmp_path, secured=secured)
     known = BridgeSettings(

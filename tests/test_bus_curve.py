@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import zmq
 import zmq.auth
+from free_port import free_port
 
 from kwsd.config_schema import BusSettings
 from kwsd.errors import ConfigError, MissingFileError
@@ -17,15 +18,6 @@ from kwsd.sink.curve import SecuredEndpoint, secured_endpoint, write_pair
 from kwsd.sink.zmq import BusSink
 
 pytestmark = pytest.mark.skipif(not zmq.has("curve"), reason="libzmq without CURVE")
-
-
-def free_port() -> int:
-    context: zmq.Context[Any] = zmq.Context()
-    channel = context.socket(zmq.PUB)
-    port = channel.bind_to_random_port("tcp://127.0.0.1")
-    channel.close(0)
-    context.term()
-    return int(port)
 
 
 @pytest.fixture
