@@ -25,6 +25,7 @@ from virtual_microphone import VirtualMicrophone, missing
 from kwsd import kwsctl
 from kwsd.capture import native
 from kwsd.capture.raw_ring import FORGET_AFTER_S, LENGTH_S, RawRing
+from kwsd.ctl import audio_writer
 from kwsd.ctl.audio_writer import AudioWriter
 from kwsd.ctl.client import request
 from kwsd.ctl.raw_stream import RawStream
@@ -209,6 +210,29 @@ class TestWriter:
             AudioWriter(tmp_path / "a.flac", RATE_HZ, 10, 16)
         with pytest.raises(OutputError, match="No such file"):
             AudioWriter(tmp_path / "no" / "a.wav", RATE_HZ, 1, 16)
+
+    @pytest.mark.parametrize("ending", ["flac", "wav"])
+    def test_an_interrupt_in_the_middle_of_a_write_loses_nothing(
+        self, tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / f"a.{ending}"
+        sent = noise(4 * 3200)
+        written = audio_writer._ReservedFile.write
+
+        def interrupted(disk: audio_writer._ReservedFile, data: bytes) -> int:
+            signal.raise_signal(signal.SIGINT)
+            return written(disk, data)
+
+        with AudioWriter(path, RATE_HZ, 3, 16) as writer:
+            writer.write(sent[:3200])
+            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+                patch.setattr(audio_writer._ReservedFile, "write", interrupted)
+                for start in range(3200, len(sent), 3200):
+                    writer.write(sent[start : start + 3200])
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        read, _ = sf.read(path)
+        assert len(read) == writer.frames >= 2 * 3200
+        np.testing.assert_allclose(read, sent[: len(read)], atol=1e-4)
 
     @pytest.mark.parametrize("ending", ["flac", "wav"])
     def test_a_full_disk_leaves_a_valid_file(self, tmp_path: Path, ending: str) -> None:

@@ -7,6 +7,10 @@ a FLAC frame.
 from __future__ import annotations
 
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -25,6 +29,27 @@ _ENCODER_FRAMES = 8192
 _FLAC_CHANNELS = 8
 _WAV_BYTES = 2**32 - 2**20
 """A WAV's sizes have 32 bits."""
+
+
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Let Ctrl-C wait until libsndfile is done.
+
+    It writes through a Python object; an exception in there is printed and lost, and with it what
+    was to be written.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if waiting:
+            handler(signal.SIGINT, None)
 
 
 class AudioWriter:
@@ -76,9 +101,10 @@ class AudioWriter:
         self._disk = _ReservedFile(raw)
         try:
             self._reserve(0)
-            self._file = sf.SoundFile(
-                self._disk, "w", rate_hz, channels, f"PCM_{sample_bits}", format=kind
-            )
+            with _interrupted_later():
+                self._file = sf.SoundFile(
+                    self._disk, "w", rate_hz, channels, f"PCM_{sample_bits}", format=kind
+                )
         except OutputError:
             self._disk.close()
             path.unlink(missing_ok=True)
@@ -97,15 +123,18 @@ class AudioWriter:
         scale = 2.0 ** (self._bits - 1)
         whole = np.clip(np.rint(samples.astype(np.float64) * scale), -scale, scale - 1)
         if self._bits == 16:
-            self._file.write(whole.astype(np.int16))
+            stored = whole.astype(np.int16)
         else:
-            self._file.write((whole * 2.0 ** (32 - self._bits)).astype(np.int32))
-        self.frames += len(samples)
+            stored = (whole * 2.0 ** (32 - self._bits)).astype(np.int32)
+        with _interrupted_later():
+            self._file.write(stored)
+            self.frames += len(samples)
 
     def close(self) -> None:
         """Finish the file; may be called twice."""
-        self._file.close()
-        self._disk.close()
+        with _interrupted_later():
+            self._file.close()
+            self._disk.close()
 
     def __enter__(self) -> AudioWriter:
         return self
