@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -63,23 +64,36 @@ def weights(network: Network) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in network.state_dict().items()}
 
 
-def test_an_interrupted_run_goes_on_to_the_same_weights(
-    pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+Train = Callable[..., Network]
+
+
+def whole_and_resumed(
+    train: Train, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[str]]:
+    """Weights without and with a power cut, which leaves `cut.pt`; what is said behind it."""
     monkeypatch.setattr(fitting, "CHECKPOINT_STEPS", 4)
-    whole = weights(fit(pools, SHORT, tmp_path / "whole.pt", quiet, SMALL))
-    said: list[str] = []
+    whole = weights(train(checkpoint=folder / "whole.pt", report=quiet))
 
     def cut_the_power(line: str) -> None:
-        said.append(line)
         if line.startswith("step 10"):
             raise Interrupted
 
+    cut = folder / "cut.pt"
     with pytest.raises(Interrupted):
-        fit(pools, SHORT, tmp_path / "cut.pt", cut_the_power, SMALL)
-    resumed_lines: list[str] = []
-    resumed = weights(fit(pools, SHORT, tmp_path / "cut.pt", resumed_lines.append, SMALL))
-    assert resumed_lines[0] == "going on from step 8"
+        train(checkpoint=cut, report=cut_the_power)
+    stored = cut.read_bytes()
+    lines: list[str] = []
+    resumed = weights(train(checkpoint=cut, report=lines.append))
+    cut.write_bytes(stored)
+    return whole, resumed, lines
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights(
+    pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = partial(fit, pools, SHORT, shape=SMALL)
+    whole, resumed, lines = whole_and_resumed(train, tmp_path, monkeypatch)
+    assert lines[0] == "going on from step 8"
     for name, value in whole.items():
         np.testing.assert_array_equal(resumed[name], value, err_msg=name)
 
@@ -95,17 +109,8 @@ def lessons() -> list[Lesson]:
 def test_an_interrupted_run_with_a_teacher_goes_on_to_the_same_weights(
     pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "CHECKPOINT_STEPS", 4)
-    taught = partial(fit, pools, SHORT, report=quiet, shape=SMALL, lessons=lessons())
-    whole = weights(taught(checkpoint=tmp_path / "whole.pt"))
-
-    def cut_the_power(line: str) -> None:
-        if line.startswith("step 10"):
-            raise Interrupted
-
-    with pytest.raises(Interrupted):
-        taught(checkpoint=tmp_path / "cut.pt", report=cut_the_power)
-    resumed = weights(taught(checkpoint=tmp_path / "cut.pt"))
+    taught = partial(fit, pools, SHORT, shape=SMALL, lessons=lessons())
+    whole, resumed, _ = whole_and_resumed(taught, tmp_path, monkeypatch)
     for name, value in whole.items():
         np.testing.assert_array_equal(value, resumed[name])
     # It leaves nothing in the network but other weights.
@@ -200,19 +205,10 @@ def test_a_follower_learns_what_a_committee_says_whatever_the_labels(pools: Pool
 def test_a_checkpoint_of_a_follower_holds_no_committee(
     pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "CHECKPOINT_STEPS", 4)
-    follow = partial(fit, pools, SHORT, report=quiet, shape=SMALL, committee=committee())
-    whole = weights(follow(checkpoint=tmp_path / "whole.pt"))
-
-    def cut_the_power(line: str) -> None:
-        if line.startswith("step 10"):
-            raise Interrupted
-
-    with pytest.raises(Interrupted):
-        follow(checkpoint=tmp_path / "cut.pt", report=cut_the_power)
+    follow = partial(fit, pools, SHORT, shape=SMALL, committee=committee())
+    whole, resumed, _ = whole_and_resumed(follow, tmp_path, monkeypatch)
     stored = torch.load(tmp_path / "cut.pt", weights_only=True)
     assert not [name for name in stored["pupil"] if "member" in name]
-    resumed = weights(follow(checkpoint=tmp_path / "cut.pt"))
     alone = weights(fit(pools, SHORT, tmp_path / "alone.pt", quiet, SMALL))
     assert {n: v.shape for n, v in whole.items()} == {n: v.shape for n, v in alone.items()}
     for name, value in whole.items():
