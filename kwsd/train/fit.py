@@ -195,7 +195,6 @@ def fit(
         optimizer, 0.01, total_iters=max(1, int(WARM_UP_SHARE * config.steps))
     )
     windows = Windows(pools, phrases, config.splice_share)
-    teaching = LessonWindows(lessons, windows) if lessons else None
     first, lowest = 0, float("inf")
     chosen = copy.deepcopy(mean)
     members = len(committee) if committee else 0
@@ -216,7 +215,8 @@ def fit(
     mining = {int(config.steps * share) for share in MINING_POINTS}
     if committee and not first:
         windows.hard = _mine(committee, pools)
-    teacher_leaves = int(config.steps * TEACHER_SHARE) if teaching else 0
+    teacher_leaves = int(config.steps * TEACHER_SHARE) if lessons else 0
+    teaching = LessonWindows(lessons, windows) if first < teacher_leaves else None
     changes = sorted(mining | {teacher_leaves})
     choices = {int(config.steps * share) for share in CHOICE_POINTS}
     batches: Iterator[Any] = iter(())
