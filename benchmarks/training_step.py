@@ -3,8 +3,8 @@
     python -m benchmarks.training_step [--phrases 6] [--networks 2] [--threads 1] [--repeats 9]
 
 Batches of the recipe's size, of random numbers: labelled words, the same with a teacher's lesson,
-and words that `--networks` others are asked about. Printed are medians; multiply by the steps of a
-training, and add a third where the windows are drawn on the same core.
+and words that `--networks` others are asked about. Printed are medians. In a training the windows
+are drawn beside it, in a process of its own where there is one (`kwsmodel train --workers`).
 """
 
 from __future__ import annotations
