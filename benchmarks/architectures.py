@@ -16,13 +16,14 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.trial import Trial, ended, make_parser, opened
 from kwsd.errors import UsageError
 from kwsd.evaluate.selection import Positive
+from kwsd.progress import Report
 from kwsd.train.fit import fit
 from kwsd.train.float_scores import development_cost
 from kwsd.train.network import Network, Shape, to_float_net
@@ -66,7 +67,7 @@ def compare(
     rehearsal: Rehearsal,
     phrases: int,
     kinds: dict[str, Shape],
-    report: Callable[[str], None],
+    report: Report,
 ) -> Iterator[Outcome]:
     """Train every kind, one after the other."""
     for kind, shape in kinds.items():

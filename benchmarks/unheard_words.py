@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from benchmarks.trial import Trial, ended, make_parser, opened
 from kwsd.errors import UsageError
 from kwsd.evaluate.selection import Positive
 from kwsd.evaluate.surroundings import QUIET
+from kwsd.progress import Report
 from kwsd.train.fit import fit
 from kwsd.train.float_scores import development_curves
 from kwsd.train.network import Network
@@ -46,7 +47,7 @@ def judge_unheard(
     trial: Trial,
     rehearsal: Rehearsal,
     phrases: Sequence[str],
-    report: Callable[[str], None],
+    report: Report,
 ) -> None:
     """Train, and report a line for each phrase of the rehearsal at each point of the training."""
 

@@ -1,4 +1,4 @@
-"""Progress bar on standard error, for people who wait for a long recording."""
+"""Progress, for people who wait: a bar for a long recording, lines for a long training."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ LONG_S = 60.0
 """Recordings shorter than this are done before a bar is read."""
 
 Advance = Callable[[int], None]
+Report = Callable[[str], None]
+"""Gets one line now and then."""
 
 
 @contextmanager

@@ -13,7 +13,8 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 
 from kwsd.dsp.features import BANDS  # noqa: E402
 from kwsd.errors import RuntimeUnavailable  # noqa: E402
-from kwsd.train.committee import Committee, Report, member_seed, train_members  # noqa: E402
+from kwsd.progress import Report  # noqa: E402
+from kwsd.train.committee import Committee, member_seed, train_members  # noqa: E402
 from kwsd.train.network import Network, Shape  # noqa: E402
 
 SMALL = Shape(channels=4, filters=((3, 6, 2),), kernels=(3,), dilations=(1,))

@@ -15,9 +15,8 @@ import torch
 from torch import nn
 
 from kwsd.errors import RuntimeUnavailable
+from kwsd.progress import Report
 from kwsd.train.network import Network
-
-Report = Callable[[str], None]
 
 SEEDS_APART = 1000
 """Between a seed of the user's and those of its committee."""

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from kwsd.progress import Report
 from kwsd.train.augment import KIND_SHARES, Batch, Windows
 from kwsd.train.blend import blend
 from kwsd.train.committee import Committee
@@ -138,7 +139,7 @@ def fit(
     pools: Pools,
     config: FitConfig,
     checkpoint: Path,
-    report: Callable[[str], None],
+    report: Report,
     shape: Shape | None = None,
     cost: Callable[[Network], float] | None = None,
     phrases: int = 1,

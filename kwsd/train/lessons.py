@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kwsd.dsp.features import BANDS
+from kwsd.progress import Report
 from kwsd.train.augment import (
     OTHER_TRACT,
     TOTAL_FRAMES,
@@ -42,7 +43,7 @@ def prepare_lessons(
     recordings: Sequence[Recording],
     amounts: Amounts,
     seed: int,
-    report: Callable[[str], None],
+    report: Report,
     workers: int = 1,
 ) -> list[Lesson]:
     """Let the teacher hear all speech that trains.

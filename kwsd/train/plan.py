@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kwsd.errors import UsageError
+from kwsd.progress import Report
 from kwsd.train.corpus import build_corpus
 from kwsd.train.fit import FitConfig
 from kwsd.train.kokoro import Kokoro
@@ -15,8 +16,6 @@ from kwsd.train.phrase import lint, phones
 from kwsd.train.pools import Amounts, Pools, Spoken, load, prepare, recipe_key, save
 from kwsd.train.recordings import Recording, letters
 from kwsd.train.teacher import Lesson
-
-Report = Callable[[str], None]
 
 RECIPE = 3
 """Raise it where what pools or lessons hold changes: those of before are not used then."""

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.dsp.features import BANDS, HOP_SAMPLES
 from kwsd.errors import AudioError
+from kwsd.progress import Report
 from kwsd.train.corpus import Item, load_manifest
 from kwsd.train.listen import LogPower, log_power, read_audio
 from kwsd.train.phrase import contains
@@ -123,7 +124,7 @@ def prepare(
     recordings: Sequence[Recording],
     amounts: Amounts,
     seed: int,
-    report: Callable[[str], None],
+    report: Report,
     responses: Sequence[Path] = (),
     workers: int = 1,
 ) -> Pools:

@@ -18,6 +18,7 @@ from kwsd.evaluate.result import Result
 from kwsd.evaluate.selection import Positive, Selection
 from kwsd.model.package import ModelPackage, Sensitivity, Timing
 from kwsd.model.write import DataSource, PackageContent, write_package
+from kwsd.progress import Report
 from kwsd.train.augment import Windows
 from kwsd.train.card import CardFacts, write_card
 from kwsd.train.committee import member_seed, train_members
@@ -33,7 +34,6 @@ from kwsd.train.network import Network, to_float_net
 from kwsd.train.operating_points import RATES_PER_HOUR, choose_points, sensitivities
 from kwsd.train.plan import (
     Plan,
-    Report,
     Target,
     checkpoint_key,
     make_corpora,

@@ -25,6 +25,7 @@ from kwsd.evaluate.recording import Part, parts_of
 from kwsd.evaluate.selection import Positive
 from kwsd.evaluate.stage import stage_reel, stage_utterance, wind_reels
 from kwsd.evaluate.surroundings import QUIET, Surroundings
+from kwsd.progress import Report
 from kwsd.train.layers import STRIDE
 from kwsd.train.listen import LogPower, hear
 from kwsd.train.pools import recipe_key
@@ -106,7 +107,7 @@ def rehearse(
     positives: Sequence[tuple[int, Positive]],
     negatives: Sequence[Recording],
     folder: Path,
-    report: Callable[[str], None],
+    report: Report,
     surroundings: Sequence[Surroundings] | None = None,
 ) -> Rehearsal | None:
     """Prepare the development recordings.
