@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -140,6 +141,15 @@ def test_a_dead_channel_keeps_its_bias():
 
 def test_same_network_same_bytes(network, signals):
     assert write_tflite(random_net(), calibrate(random_net(), signals)) == network
+
+
+def test_zero_points_are_stored_once(signals):
+    net = random_net(channels=64)
+    network = write_tflite(net, calibrate(net, signals))
+    plain = flatbuffers.Builder(1 << 16)
+    plain.Finish(schema.ModelT.InitFromPackedBuf(network, 0).Pack(plain), b"TFL3")
+    # Weights and bias of the stem's last layer and of four in the blocks: 64 times eight bytes.
+    assert len(plain.Output()) - len(network) >= 9 * 64 * 8
 
 
 def test_operators_are_those_that_the_compiler_reads(network):
