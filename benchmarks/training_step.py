@@ -1,10 +1,10 @@
 """How long a step of the training takes on this machine, drawing of the windows not counted.
 
-    python -m benchmarks.training_step [--phrases 6] [--networks 2] [--threads 1] [--repeats 9]
+    python -m benchmarks.training_step [--phrases 6] [--threads 1] [--repeats 9]
 
-Batches of the recipe's size, of random numbers: labelled words, the same with a teacher's lesson,
-and words that `--networks` others are asked about. Printed are medians. In a training the windows
-are drawn beside it, in a process of its own where there is one (`kwsmodel train --workers`).
+Batches of the recipe's size, of random numbers: labelled words, and the same with a teacher's
+lesson. Printed are medians. In a training the windows are drawn beside it, in a process of its own
+where there is one (`kwsmodel train --workers`).
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ import torch
 
 from kwsd.dsp.features import BANDS
 from kwsd.train.augment import WINDOW_FRAMES, Batch
-from kwsd.train.committee import Committee
 from kwsd.train.fit import FitConfig
 from kwsd.train.layers import STRIDE
 from kwsd.train.lessons import LessonBatch
 from kwsd.train.network import Network, Shape
-from kwsd.train.pupil import Follower, Pupil
+from kwsd.train.pupil import Pupil
 from kwsd.train.teacher import EVERY_FRAMES, SIZE
 
 POSITIVE_WEIGHT = 10.0
@@ -47,20 +46,15 @@ def random_lesson(rng: np.random.Generator, config: FitConfig) -> LessonBatch:
     return LessonBatch(features, answers)
 
 
-def measured(phrases: int, networks: int, repeats: int, config: FitConfig) -> dict[str, float]:
+def measured(phrases: int, repeats: int, config: FitConfig) -> dict[str, float]:
     """Median seconds of a step for each kind."""
     rng = np.random.default_rng(1)
     torch.manual_seed(1)
     batch, lesson = random_batch(rng, phrases, config), random_lesson(rng, config)
-    others = Committee([Network(Shape(), phrases) for _ in range(networks)])
     pupil = Pupil(Network(Shape(), phrases), POSITIVE_WEIGHT)
-    follower = Follower(Network(Shape(), phrases), others)
     return {
         "words": _median_s(pupil, lambda: pupil.loss(batch, None), repeats),
         "words and teacher": _median_s(pupil, lambda: pupil.loss(batch, lesson), repeats),
-        f"what {networks} networks say": _median_s(
-            follower, lambda: follower.loss(batch, None), repeats
-        ),
     }
 
 
@@ -79,14 +73,14 @@ def _median_s(learner: torch.nn.Module, loss: Callable[[], torch.Tensor], repeat
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    for name, given in (("phrases", 6), ("networks", 2), ("threads", 1), ("repeats", 9)):
+    for name, given in (("phrases", 6), ("threads", 1), ("repeats", 9)):
         parser.add_argument(f"--{name}", type=int, default=given)
     args = parser.parse_args()
     for name, value in vars(args).items():
         if value < 1:
             parser.error(f"--{name} {value}: a whole number from 1 is needed")
     torch.set_num_threads(args.threads)
-    for kind, seconds in measured(args.phrases, args.networks, args.repeats, FitConfig()).items():
+    for kind, seconds in measured(args.phrases, args.repeats, FitConfig()).items():
         print(f"{kind}: {seconds:.3f} s a step")
     return 0
 

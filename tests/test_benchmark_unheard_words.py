@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("pyroomacoustics", reason="training needs pyroomacoustics")
 
 from benchmarks import unheard_words  # noqa: E402
-from benchmarks.trial import Trial, make_parser, opened  # noqa: E402
+from benchmarks.trial import Trial  # noqa: E402
 from kwsd.dsp.features import BANDS  # noqa: E402
 from kwsd.errors import MissingFileError, UsageError  # noqa: E402
 from kwsd.train.fit import FitConfig  # noqa: E402
@@ -68,14 +68,6 @@ def test_all_recordings_of_the_word_judge(
     printed = capsys.readouterr().out
     # Two of "lantern" train and two do not; of the rest only the four that do not train count.
     assert "lantern (4): " in printed and "hey lamp (" not in printed
-
-
-def test_windows_are_blended_if_asked_for(pools: Pools, tmp_path: Path) -> None:
-    save(pools, tmp_path / "pools.npz")
-    said = ["a", "b", "--pools", str(tmp_path / "pools.npz"), "--data", str(tmp_path)]
-    given = make_parser("Trial.", steps=10)
-    assert not opened(given.parse_args(said)).config.blended
-    assert opened(given.parse_args([*said, "--blended"])).config.blended
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from kwsd.dsp.features import BANDS  # noqa: E402
 from kwsd.evaluate.curve import Curve  # noqa: E402
 from kwsd.train import fit as fitting  # noqa: E402
 from kwsd.train.augment import Batch, Windows  # noqa: E402
-from kwsd.train.committee import Committee  # noqa: E402
 from kwsd.train.fit import FitConfig, fit  # noqa: E402
 from kwsd.train.float_scores import (  # noqa: E402
     SMOOTHING_STEPS,
@@ -30,7 +29,7 @@ from kwsd.train.layers import forward  # noqa: E402
 from kwsd.train.lessons import LessonBatch, LessonWindows  # noqa: E402
 from kwsd.train.network import Network, Shape, to_float_net  # noqa: E402
 from kwsd.train.pools import Pools, Word  # noqa: E402
-from kwsd.train.pupil import Follower, Pupil  # noqa: E402
+from kwsd.train.pupil import Pupil  # noqa: E402
 from kwsd.train.rehearsal import Rehearsal  # noqa: E402
 from kwsd.train.teacher import EVERY_FRAMES, SIZE, Lesson  # noqa: E402
 
@@ -136,23 +135,6 @@ def test_words_alone_are_learnt_in_the_end(
     assert given == [True] * taught + [False] * (SHORT.steps - taught)
 
 
-@pytest.mark.parametrize("blended", [True, False])
-def test_words_are_blended_if_that_is_wanted(
-    blended: bool, pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    between: list[bool] = []
-    loss = Pupil.loss
-
-    def seen(self: Pupil, batch: Batch, lesson: LessonBatch | None):  # type: ignore[no-untyped-def]
-        label = np.asarray(batch.label)
-        between.append(bool(np.any((label > 0) & (label < 1))))
-        return loss(self, batch, lesson)
-
-    monkeypatch.setattr(Pupil, "loss", seen)
-    fit(pools, replace(SHORT, blended=blended), tmp_path / "c.pt", quiet, SMALL)
-    assert any(between) == blended
-
-
 def test_a_pupil_learns_what_the_teacher_says(pools: Pools) -> None:
     torch.manual_seed(0)
     pupil = Pupil(Network(SMALL), 1.0)
@@ -169,51 +151,6 @@ def test_a_pupil_learns_what_the_teacher_says(pools: Pools) -> None:
         optimizer.step()
         errors.append(with_lesson.item())
     assert np.mean(errors[-10:]) < 0.9 * np.mean(errors[:10])
-
-
-def committee() -> Committee:
-    """Two untrained networks."""
-    torch.manual_seed(7)
-    return Committee([Network(SMALL), Network(SMALL)])
-
-
-def test_a_follower_learns_what_a_committee_says_whatever_the_labels(pools: Pools) -> None:
-    asked = committee()
-    torch.manual_seed(0)
-    follower = Follower(Network(SMALL), asked)
-    before = {name: value.clone() for name, value in asked.state_dict().items()}
-    rng = np.random.default_rng(6)
-    windows = Windows(pools)
-    optimizer = torch.optim.AdamW(follower.parameters(), 1e-2)
-    apart = []
-    for _ in range(80):
-        batch = windows.batch(rng, 4, 4)
-        with torch.no_grad():
-            heard = torch.from_numpy(batch.features)
-            apart.append(float((follower.network(heard) - asked(heard)).std()))
-        loss = follower.loss(batch, None)
-        wrong = follower.loss(batch._replace(label=1.0 - batch.label), None)
-        assert loss.item() == pytest.approx(wrong.item(), rel=1e-5)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert np.mean(apart[-10:]) < 0.5 * np.mean(apart[:10])
-    for name, value in asked.state_dict().items():
-        assert torch.equal(value, before[name]), f"{name} of a member has changed"
-
-
-def test_a_checkpoint_of_a_follower_holds_no_committee(
-    pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    follow = partial(fit, pools, SHORT, shape=SMALL, committee=committee())
-    whole, resumed, _ = whole_and_resumed(follow, tmp_path, monkeypatch)
-    stored = torch.load(tmp_path / "cut.pt", weights_only=True)
-    assert not [name for name in stored["pupil"] if "member" in name]
-    alone = weights(fit(pools, SHORT, tmp_path / "alone.pt", quiet, SMALL))
-    assert {n: v.shape for n, v in whole.items()} == {n: v.shape for n, v in alone.items()}
-    for name, value in whole.items():
-        np.testing.assert_array_equal(value, resumed[name], err_msg=name)
-    assert any(not np.array_equal(value, alone[name]) for name, value in whole.items())
 
 
 def test_a_complete_training_is_not_done_again(pools: Pools, tmp_path: Path) -> None:

@@ -82,8 +82,6 @@ def command(folders: Path, work: Path, out: Path, steps: int = 60) -> list[str]:
         "3",
         "--workers",
         "1",
-        "--networks",
-        "1",
     ]
 
 
@@ -110,13 +108,11 @@ def test_same_seed_same_bytes_whatever_the_number_of_processes(
     for name, workers in (("a", "1"), ("b", "2")):
         arguments = command(folders, tmp_path / f"work-{name}", tmp_path / name, steps=6)
         arguments[arguments.index("--workers") + 1] = workers
-        assert main([*arguments, "--networks", "2"]) == 0
-        assert not list((tmp_path / f"work-{name}").glob("checkpoints-*"))
+        assert main(arguments) == 0
+        assert not list((tmp_path / f"work-{name}").glob("checkpoint-*"))
     for file in ("model.tflite", "vectors.npz", "model.toml"):
         made = [tmp_path / run / "chirp_word" / file for run in ("a", "b")]
         assert made[0].read_bytes() == made[1].read_bytes()
-    card = (tmp_path / "a" / "chirp_word" / "CARD.md").read_text()
-    assert "--networks 2" in card and "what 2 networks of the same size say" in card
 
 
 def test_without_a_teacher_the_card_says_so(folders: Path, tmp_path: Path) -> None:
@@ -197,8 +193,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def from_index(index: Path, work: Path, *phrases: str, steps: int = 60) -> list[str]:
     arguments = ["train", *phrases, "--no-synthesis", "--data", str(index)]
     arguments += ["--work", str(work / "work"), "--out", str(work / "models")]
-    arguments += ["--steps", str(steps), "--rooms", "3", "--workers", "1"]
-    return [*arguments, "--networks", "1"]
+    return [*arguments, "--steps", str(steps), "--rooms", "3", "--workers", "1"]
 
 
 def test_two_phrases_from_an_index_give_two_packages(index: Path, tmp_path: Path) -> None:
@@ -229,7 +224,6 @@ def test_a_phrase_beside_is_learnt_and_gets_no_package(index: Path, tmp_path: Pa
         (["jarvis", "--name", "x"], "--name goes with one phrase"),
         (["jarvis", "--positives", "."], "--positives goes with one phrase"),
         (["--sayings", "-1"], "--sayings -1"),
-        (["--networks", "0"], "--networks 0"),
     ],
 )
 def test_what_cannot_be_asked_for_is_refused(

@@ -37,9 +37,6 @@ class CardFacts:
     beside: tuple[str, ...] = ()
     """Phrases that were trained together with this one."""
 
-    networks: int = 1
-    """How many were trained; what several say together is what this one learnt."""
-
 
 def _percent(point: Point) -> str:
     low, high = point.miss_interval
@@ -118,9 +115,6 @@ def _training_text(facts: CardFacts) -> list[str]:
     if facts.beside:
         others = ", ".join(facts.beside)
         lines += [f"Trained together with {others}: all layers but the last are the same.", ""]
-    if facts.networks > 1:
-        told = f"Learnt what {facts.networks} networks of the same size say on average."
-        lines += [told, ""]
     return lines
 
 

@@ -16,7 +16,6 @@ from kwsd.train.quantise import PRECISIONS
 from kwsd.train.recordings import Recording, indexed, plain_folder, same_word
 
 DEFAULT_STEPS = 4000
-DEFAULT_NETWORKS = 1
 DEFAULT_SPLICES = 0.3
 DEFAULT_BULK_HOURS = 8.0
 DEFAULT_SAYINGS = 400
@@ -91,16 +90,7 @@ def add_parser(subparsers: Any) -> None:
         "--work", type=Path, default=Path("runs"), help="corpus, pools, checkpoints (default: runs)"
     )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--steps", type=int, default=DEFAULT_STEPS, help="training batches of each network"
-    )
-    parser.add_argument(
-        "--networks",
-        type=int,
-        default=DEFAULT_NETWORKS,
-        help="networks that are trained, as many at once as --workers says; one more learns what "
-        "they say on average and is exported; 1: that one is exported (default: 1)",
-    )
+    parser.add_argument("--steps", type=int, default=DEFAULT_STEPS, help="training batches")
     parser.add_argument(
         "--renderings",
         type=int,
@@ -216,7 +206,6 @@ def run(args: argparse.Namespace) -> int:
             precision=args.precision,
             responses=tuple(find_recordings([args.responses])) if args.responses else (),
             teacher=not args.no_teacher,
-            networks=args.networks,
         ),
         report,
     )
@@ -232,7 +221,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse what cannot be asked for."""
-    for key in ("steps", "networks", "workers", "rooms"):
+    for key in ("steps", "workers", "rooms"):
         if getattr(args, key) < 1:
             raise ConfigError(f"--{key} {getattr(args, key)}: a whole number from 1 is needed")
     for key in ("renderings", "sayings"):
@@ -262,7 +251,6 @@ def _command(args: argparse.Namespace) -> str:
     for phrase in args.beside:
         words += ["--beside", phrase]
     words += ["--seed", str(args.seed), "--steps", str(args.steps)]
-    words += ["--networks", str(args.networks)]
     words += ["--renderings", "0" if args.no_synthesis else str(args.renderings)]
     words += ["--sayings", "0" if args.no_synthesis else str(args.sayings)]
     if args.no_teacher:

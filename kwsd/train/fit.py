@@ -16,14 +16,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from kwsd.progress import Report
 from kwsd.train.augment import KIND_SHARES, Batch, Windows
-from kwsd.train.blend import blend
-from kwsd.train.committee import Committee
 from kwsd.train.float_scores import peaks, score_stream, smooth
 from kwsd.train.layers import STRIDE
 from kwsd.train.lessons import LessonBatch, LessonWindows
 from kwsd.train.network import Network, Shape
 from kwsd.train.pools import Pools
-from kwsd.train.pupil import Follower, Pupil
+from kwsd.train.pupil import Pupil
 from kwsd.train.teacher import Lesson
 
 MINING_POINTS = (0.25, 0.45, 0.65, 0.85)
@@ -68,10 +66,6 @@ class FitConfig:
     splice_share: float = 0.0
     """Share of the negatives that are speech cut up and joined anew."""
 
-    blended: bool = False
-    """Every window of words is blended with another one of its batch: fewer words that nobody
-    recorded are missed, and more of those that somebody did (docs/benchmarks/models.md)."""
-
     taught: int = 40
     """Windows of a batch in which the teacher is listened to, if there is one."""
 
@@ -89,7 +83,6 @@ class _Batches(Dataset[tuple[Batch, LessonBatch | None]]):
         config = self._config
         rng = np.random.default_rng([config.seed, 2, step])
         words = self._windows.batch(rng, config.positives, config.negatives)
-        words = blend(rng, words) if config.blended else words
         return words, self._lessons.batch(rng, config.taught) if self._lessons else None
 
 
@@ -144,7 +137,6 @@ def fit(
     cost: Callable[[Network], float] | None = None,
     phrases: int = 1,
     lessons: Sequence[Lesson] = (),
-    committee: Committee | None = None,
 ) -> Network:
     """Train a network; goes on from `checkpoint` if that belongs to the same configuration.
 
@@ -166,8 +158,6 @@ def fit(
         How many the pools hold.
     lessons : sequence of Lesson
         What a teacher says of speech; without any, words alone are learnt.
-    committee : Committee, optional
-        The network learns what these say instead of labels and lessons.
 
     Returns
     -------
@@ -184,13 +174,7 @@ def fit(
     network = Network(shape, phrases).to(device)
     mean = copy.deepcopy(network)
     others = config.negatives + (phrases - 1) * config.positives
-    pupil: Pupil | Follower
-    if committee is None:
-        pupil = Pupil(network, POSITIVE_BALANCE * others / config.positives).to(device)
-    else:
-        committee.to(device)
-        lessons = ()
-        pupil = Follower(network, committee)
+    pupil = Pupil(network, POSITIVE_BALANCE * others / config.positives).to(device)
     optimizer = torch.optim.AdamW(pupil.parameters(), config.rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LinearLR(
         optimizer, 0.01, total_iters=max(1, int(WARM_UP_SHARE * config.steps))
@@ -198,8 +182,7 @@ def fit(
     windows = Windows(pools, phrases, config.splice_share)
     first, lowest = 0, float("inf")
     chosen = copy.deepcopy(mean)
-    members = len(committee) if committee else 0
-    identity = repr((replace(config, loaders=0), shape, phrases, len(lessons), members))
+    identity = repr((replace(config, loaders=0), shape, phrases, len(lessons)))
     if checkpoint.is_file():
         stored = torch.load(checkpoint, map_location=device, weights_only=True)
         if stored["identity"] == identity:
@@ -214,8 +197,6 @@ def fit(
             if first < config.steps:
                 report(f"going on from step {first}")
     mining = {int(config.steps * share) for share in MINING_POINTS}
-    if committee and not first:
-        windows.hard = _mine(committee, pools)
     teacher_leaves = int(config.steps * TEACHER_SHARE) if lessons else 0
     teaching = LessonWindows(lessons, windows) if first < teacher_leaves else None
     changes = sorted(mining | {teacher_leaves})

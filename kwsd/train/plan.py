@@ -75,9 +75,6 @@ class Plan:
     teacher: bool = True
     """Whether the teacher hears the speech that trains."""
 
-    networks: int = 1
-    """Of several the mean is learnt by one more, which is the one that is exported."""
-
     @property
     def synthesises(self) -> bool:
         """Whether synthetic speech is wanted at all."""

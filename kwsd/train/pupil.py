@@ -1,4 +1,4 @@
-"""What a network is taught by: labels of words and the answers of a teacher, or a committee."""
+"""What a network is taught by: labels of words and the answers of a teacher."""
 
 from __future__ import annotations
 
@@ -7,19 +7,12 @@ from torch import nn
 from torch.nn import functional
 
 from kwsd.train.augment import Batch
-from kwsd.train.committee import Committee
 from kwsd.train.lessons import LessonBatch
 from kwsd.train.network import Network
 from kwsd.train.teacher import SIZE as ANSWER_SIZE
 
 TEACHER_WEIGHT = 0.5
 """Of the squared error of what the teacher says, in units of its variance, against the words."""
-
-TEMPERATURE = 2.0
-"""Logits of committee and follower are divided by it: how wrong a sound is counts, too."""
-
-SURE_WEIGHT = 14.0
-"""Added to the weight of a step where a committee is sure to hear a phrase. Hardly any are such."""
 
 
 class Pupil(nn.Module):
@@ -60,37 +53,3 @@ class Pupil(nn.Module):
             error = self.answer(deep[words:][asked]) - answers[asked]
             loss = loss + TEACHER_WEIGHT * (error**2).mean()
         return loss
-
-
-class Follower(nn.Module):
-    """A network that learns to say what a committee says, of the same windows; no label counts.
-
-    After Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network" (2015).
-
-    Parameters
-    ----------
-    network : Network
-        Learns.
-    committee : Committee
-        Stays as it is.
-    """
-
-    def __init__(self, network: Network, committee: Committee) -> None:
-        super().__init__()
-        self.network = network
-        # Not a part of it: a checkpoint need not hold what does not learn.
-        self._committee = (committee,)
-
-    def loss(self, batch: Batch, lesson: LessonBatch | None) -> torch.Tensor:
-        """Cross entropy between what both say, softened; a lesson is not listened to."""
-        features = torch.as_tensor(batch.features).to(self.network.head.weight.device)
-        with torch.no_grad():
-            said = self._committee[0](features)
-        losses = functional.binary_cross_entropy_with_logits(
-            self.network(features) / TEMPERATURE,
-            torch.sigmoid(said / TEMPERATURE),
-            reduction="none",
-        )
-        weight = 1.0 + SURE_WEIGHT * torch.sigmoid(said)
-        # Softening makes gradients smaller by its square.
-        return TEMPERATURE**2 * (losses * weight).sum() / weight.sum()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from dataclasses import replace
 from functools import partial
@@ -21,7 +20,6 @@ from kwsd.model.write import DataSource, PackageContent, write_package
 from kwsd.progress import Report
 from kwsd.train.augment import Windows
 from kwsd.train.card import CardFacts, write_card
-from kwsd.train.committee import member_seed, train_members
 from kwsd.train.fit import fit
 from kwsd.train.float_scores import (
     SMOOTHING_STEPS,
@@ -30,7 +28,7 @@ from kwsd.train.float_scores import (
     operating_logits,
 )
 from kwsd.train.layers import FloatNet, centred, save_net
-from kwsd.train.network import Network, to_float_net
+from kwsd.train.network import to_float_net
 from kwsd.train.operating_points import RATES_PER_HOUR, choose_points, sensitivities
 from kwsd.train.plan import (
     Plan,
@@ -43,8 +41,8 @@ from kwsd.train.plan import (
 from kwsd.train.pools import MIN_POSITIVES, Pools, Spoken
 from kwsd.train.quantise import calibrate
 from kwsd.train.recordings import amounts
-from kwsd.train.rehearsal import Rehearsal, rehearse
-from kwsd.train.teacher import Lesson, the_teacher
+from kwsd.train.rehearsal import rehearse
+from kwsd.train.teacher import the_teacher
 from kwsd.train.tflite_writer import write_tflite
 from kwsd.train.vectors import record
 
@@ -112,8 +110,16 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         plan.work,
         report,
     )
-    checkpoints = plan.work / f"checkpoints-{checkpoint_key(plan, spoken)}"
-    network = _network(plan, pools, lessons, rehearsal, checkpoints, report)
+    checkpoint = plan.work / f"checkpoint-{checkpoint_key(plan, spoken)}.pt"
+    network = fit(
+        pools,
+        plan.fit,
+        checkpoint,
+        report,
+        cost=None if rehearsal is None else partial(development_cost, rehearsal=rehearsal),
+        phrases=len(plan.targets),
+        lessons=lessons,
+    )
     signals = calibration_signals(pools, len(plan.targets), plan.seed)
     curves = development_curves(network, rehearsal) if rehearsal is not None else {}
     packages = []
@@ -122,36 +128,10 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         if i in curves:
             net = centred(net, *operating_logits(curves[i]))
         packages.append(_package(plan, i, spoken[i], net, signals, pools, selection))
-    shutil.rmtree(checkpoints)
+    checkpoint.unlink()
     for package in packages:
         report(f"package: {package.path}")
     return packages
-
-
-def _network(
-    plan: Plan,
-    pools: Pools,
-    lessons: list[Lesson],
-    rehearsal: Rehearsal | None,
-    checkpoints: Path,
-    report: Report,
-) -> Network:
-    """One network; of several, the one that has learnt what they say together."""
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    cost = partial(development_cost, rehearsal=rehearsal) if rehearsal is not None else None
-    fitted = partial(fit, pools, cost=cost, phrases=len(plan.targets))
-    if plan.networks == 1:
-        return fitted(plan.fit, checkpoints / "only.pt", report, lessons=lessons)
-
-    def member(number: int, report: Report) -> Network:
-        config = replace(plan.fit, seed=member_seed(plan.seed, number))
-        return fitted(config, checkpoints / f"{number}.pt", report, lessons=lessons)
-
-    committee = train_members(member, plan.networks, plan.workers, report)
-    if rehearsal is not None:
-        together = development_cost(committee, rehearsal)
-        report(f"{plan.networks} networks: cost {together:.4f} on development recordings")
-    return fitted(plan.fit, checkpoints / "follower.pt", report, committee=committee)
 
 
 def calibration_signals(pools: Pools, phrases: int, seed: int) -> list[FloatArray]:
@@ -221,7 +201,6 @@ def _package(
         points,
         _synthetic(result, spoken),
         tuple(t.phrase for t in plan.targets if t != target),
-        plan.networks,
     )
     return write_package(target.out, replace(content, card=write_card(facts)), replace=True)
 
