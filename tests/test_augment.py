@@ -123,20 +123,6 @@ def test_half_of_a_recorded_word_is_never_all_of_it(monkeypatch: pytest.MonkeyPa
     assert heard.any(axis=0).all() and not heard.all(axis=1).any()
 
 
-def test_a_retimed_word_keeps_its_place() -> None:
-    frames = np.zeros((100, BANDS), np.float32)
-    frames[30:80] = 1.0
-    lengths = []
-    for seed in range(50):
-        heard, first, end = augment._retimed(
-            np.random.default_rng(seed), frames, 30, 80, (-0.4, 0.2)
-        )
-        assert np.all(np.abs(heard[first + 1 : end - 1] - 1.0) < 1e-6)
-        assert np.all(heard[: max(0, first - 1)] == 0) and np.all(heard[end + 1 :] == 0)
-        lengths.append(end - first)
-    assert min(lengths) < 50 < 65 < max(lengths)
-
-
 def test_mined_places_are_drawn_again() -> None:
     pools = made_up_pools(("speech", "noise"))
     pools.negatives["speech"][1200:1260, TONE_BAND] = 6.0

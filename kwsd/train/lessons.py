@@ -19,7 +19,6 @@ from kwsd.train.augment import (
     WARM_FRAMES,
     WINDOW_FRAMES,
     Windows,
-    retracted,
 )
 from kwsd.train.layers import STRIDE
 from kwsd.train.pools import Amounts, Spoken, hours
@@ -27,6 +26,7 @@ from kwsd.train.recordings import Recording
 from kwsd.train.rooms import simulate_rooms
 from kwsd.train.studio import Piece, Studio, work_through
 from kwsd.train.teacher import EVERY_FRAMES, LAST_FRAME, SIZE, SPAN_FRAMES, Lesson
+from kwsd.train.voices import retracted
 
 FloatArray = NDArray[np.float32]
 
