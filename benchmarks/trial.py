@@ -22,6 +22,7 @@ def make_parser(doc: str | None, steps: int) -> argparse.ArgumentParser:
     made.add_argument("phrases", nargs="+", metavar="PHRASE")
     made.add_argument("--pools", type=Path, required=True)
     made.add_argument("--lessons", type=Path, help="of the same training; without, no teacher")
+    made.add_argument("--varied-voices", action="store_true", help="as of kwsmodel train")
     made.add_argument("--data", type=Path, action="append", required=True)
     made.add_argument("--dev-negatives", type=Path, action="append", default=[])
     made.add_argument("--steps", type=int, default=steps)
@@ -69,6 +70,7 @@ def opened(args: argparse.Namespace) -> Trial:
         args.steps,
         seed=args.seed,
         splice_share=DEFAULT_SPLICES,
+        varied=args.varied_voices,
         loaders=1,
     )
     return Trial(pools, load_lessons(args.lessons) if args.lessons else [], config)

@@ -123,6 +123,17 @@ def test_half_of_a_recorded_word_is_never_all_of_it(monkeypatch: pytest.MonkeyPa
     assert heard.any(axis=0).all() and not heard.all(axis=1).any()
 
 
+def test_varied_voices_differ_more_and_say_the_same() -> None:
+    pools = made_up_pools()
+    spread = {}
+    for varied in (False, True):
+        windows = Windows(pools, varied=varied)
+        words = [windows._word(np.random.default_rng(seed), 0) for seed in range(60)]
+        # The even part of the word, with one sound a frame: how much its level changes in time.
+        spread[varied] = np.mean([np.log(w[a : end - 12]).std() for w, a, end in words])
+    assert spread[False] < 0.1 < 0.3 < spread[True]
+
+
 def test_mined_places_are_drawn_again() -> None:
     pools = made_up_pools(("speech", "noise"))
     pools.negatives["speech"][1200:1260, TONE_BAND] = 6.0

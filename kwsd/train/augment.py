@@ -35,16 +35,20 @@ REAL_SHARE = 0.45
 CHANGED_SHARE = 0.8
 """Of the words that get another tempo, vocal tract and articulation."""
 
-TEMPO = ((-0.35, 0.3), (-0.2, 0.2))
-"""Log of the tempo of synthetic words and of recordings. Most people speak to a device more slowly
-than synthesizers speak."""
+TEMPO = ((-0.35, 0.2), (-0.2, 0.2))
+"""Log of the tempo of synthetic words and of recordings. People speak to a device more slowly than
+synthesizers speak."""
 
-WORD_TRACT = ((-0.1, 0.24), (-0.15, 0.15))
-"""Log of the length of the vocal tract, likewise: those of the people who are missed are longer
-than those of synthetic voices (docs/benchmarks/models.md)."""
+WORD_TRACT = (-0.15, 0.15)
+"""Log of the length of the vocal tract."""
+
+VARIED_TEMPO = (-0.35, 0.3)
+VARIED_TRACT = (-0.1, 0.24)
+"""Those of synthetic words where voices are varied: the people who are missed speak faster, and
+their tracts are longer (docs/benchmarks/models.md)."""
 
 ARTICULATION = (1.0, 0.5)
-"""Strength of `kwsd.train.voices.rearticulated`, likewise."""
+"""Strength of `kwsd.train.voices.rearticulated` there, of synthetic words and of recordings."""
 
 OTHER_TRACT = (-0.08, 0.08)
 HALF_WORD_SHARE = 0.05
@@ -101,10 +105,18 @@ class Windows:
         How many phrases there are.
     splice_share : float
         Share of the negatives that are cut up and joined anew.
+    varied : bool
+        Whether words are spoken by voices that differ more than synthetic ones do.
     """
 
-    def __init__(self, pools: Pools, phrases: int = 1, splice_share: float = 0.0) -> None:
-        self._splice_share = splice_share
+    def __init__(
+        self,
+        pools: Pools,
+        phrases: int = 1,
+        splice_share: float = 0.0,
+        varied: bool = False,
+    ) -> None:
+        self._splice_share, self._varied = splice_share, varied
         self._words = [
             {real: [w for w in pools.words if w.phrase == p and w.real == real] for real in (0, 1)}
             for p in range(phrases)
@@ -177,9 +189,12 @@ class Windows:
         word = pools[real][int(rng.integers(len(pools[real])))]
         frames, first, end = np.exp(word.frames.astype(np.float32)), word.first, word.end
         if rng.random() < CHANGED_SHARE:
-            frames, first, end = retimed(rng, frames, first, end, TEMPO[real])
-            frames = retracted(rng, frames, WORD_TRACT[real])
-            frames = rearticulated(rng, frames, ARTICULATION[real])
+            other = self._varied and not real
+            tempo = VARIED_TEMPO if other else TEMPO[real]
+            frames, first, end = retimed(rng, frames, first, end, tempo)
+            frames = retracted(rng, frames, VARIED_TRACT if other else WORD_TRACT)
+            if self._varied:
+                frames = rearticulated(rng, frames, ARTICULATION[real])
         end = max(1, min(end, len(frames)))
         return frames, min(first, end - 1), end
 

@@ -107,6 +107,12 @@ def add_parser(subparsers: Any) -> None:
         "--no-synthesis", action="store_true", help="train on recordings alone, without voices"
     )
     parser.add_argument(
+        "--varied-voices",
+        action="store_true",
+        help="tempo, vocal tract and articulation of the words differ more: for words of which "
+        "there are no recordings; costs those that have some",
+    )
+    parser.add_argument(
         "--no-teacher",
         action="store_true",
         help="learn from words alone, not also from what the speech embedding says of speech",
@@ -199,6 +205,7 @@ def run(args: argparse.Namespace) -> int:
                 steps=args.steps,
                 seed=args.seed,
                 splice_share=args.splices,
+                varied=args.varied_voices,
                 loaders=args.workers - 1,
             ),
             workers=args.workers,
@@ -255,6 +262,8 @@ def _command(args: argparse.Namespace) -> str:
     words += ["--sayings", "0" if args.no_synthesis else str(args.sayings)]
     if args.no_teacher:
         words += ["--no-teacher"]
+    if args.varied_voices:
+        words += ["--varied-voices"]
     words += ["--splices", f"{args.splices:g}"]
     words += ["--bulk-hours", "0" if args.no_synthesis else f"{args.bulk_hours:g}"]
     if args.precision != "int8":

@@ -66,6 +66,10 @@ class FitConfig:
     splice_share: float = 0.0
     """Share of the negatives that are speech cut up and joined anew."""
 
+    varied: bool = False
+    """Voices of the words differ more: fewer people are missed who say a word that nobody recorded,
+    and more who say one that somebody did (docs/benchmarks/models.md)."""
+
     taught: int = 40
     """Windows of a batch in which the teacher is listened to, if there is one."""
 
@@ -179,7 +183,7 @@ def fit(
     schedule = torch.optim.lr_scheduler.LinearLR(
         optimizer, 0.01, total_iters=max(1, int(WARM_UP_SHARE * config.steps))
     )
-    windows = Windows(pools, phrases, config.splice_share)
+    windows = Windows(pools, phrases, config.splice_share, config.varied)
     first, lowest = 0, float("inf")
     chosen = copy.deepcopy(mean)
     identity = repr((replace(config, loaders=0), shape, phrases, len(lessons)))

@@ -120,7 +120,7 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         phrases=len(plan.targets),
         lessons=lessons,
     )
-    signals = calibration_signals(pools, len(plan.targets), plan.seed)
+    signals = calibration_signals(pools, len(plan.targets), plan.seed, plan.fit.varied)
     curves = development_curves(network, rehearsal) if rehearsal is not None else {}
     packages = []
     for i, selection in selections.items():
@@ -134,9 +134,11 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
     return packages
 
 
-def calibration_signals(pools: Pools, phrases: int, seed: int) -> list[FloatArray]:
+def calibration_signals(
+    pools: Pools, phrases: int, seed: int, varied: bool = False
+) -> list[FloatArray]:
     """Feature signals for the ranges of activations, the same for every phrase."""
-    windows = Windows(pools, phrases)
+    windows = Windows(pools, phrases, varied=varied)
     rng = np.random.default_rng([seed, 3])
     positives, negatives = CALIBRATION_WINDOWS
     each = max(1, positives // phrases)
