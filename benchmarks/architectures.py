@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.trial import Trial, ended, make_parser, opened
+from benchmarks.ending import ended
+from benchmarks.trial import Trial, make_parser, opened
 from kwsd.errors import UsageError
 from kwsd.evaluate.selection import Positive
 from kwsd.progress import Report

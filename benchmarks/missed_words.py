@@ -20,9 +20,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.ending import ended
 from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.dsp.features import BANDS, HOP_SAMPLES, pcen
-from kwsd.errors import AudioError, KwsdError, UsageError
+from kwsd.errors import AudioError, UsageError
+from kwsd.evaluate.curve import smooth
 from kwsd.evaluate.recording import parts_of
 from kwsd.evaluate.selection import select
 from kwsd.evaluate.stage import stage_utterance
@@ -33,6 +35,7 @@ from kwsd.model.stream import StreamingModel
 from kwsd.runtime.base import Session
 from kwsd.runtime.select import EVALUATION_ORDER, open_session
 from kwsd.train.listen import hear
+from kwsd.train.voices import with_tract
 
 FloatArray = NDArray[np.float32]
 Change = Callable[[FloatArray], FloatArray]
@@ -41,43 +44,40 @@ PER_DB = np.log(10.0) / 10.0
 """Natural log of power per dB."""
 
 
-def louder(power: FloatArray, db: float) -> FloatArray:
+def louder(db: float, power: FloatArray) -> FloatArray:
     """Another level."""
     return power * np.float32(np.exp(PER_DB * db))
 
 
-def tilted(power: FloatArray, db: float) -> FloatArray:
+def tilted(db: float, power: FloatArray) -> FloatArray:
     """The highest band so much louder, the lowest as much softer."""
     return power * np.exp(PER_DB * db * np.linspace(-1, 1, BANDS)).astype(np.float32)
 
 
-def noisy(power: FloatArray, below_db: float) -> FloatArray:
+def noisy(below_db: float, power: FloatArray) -> FloatArray:
     """Noise so far below the loudest frames, the same in all bands."""
     loudest = np.percentile(power.mean(axis=1), 98)
     return power + np.float32(loudest * np.exp(-PER_DB * below_db))
 
 
-def slower(power: FloatArray, factor: float) -> FloatArray:
+def slower(factor: float, power: FloatArray) -> FloatArray:
     """So many times as long."""
     count = max(1, round(len(power) * factor))
     return power[np.minimum((np.arange(count) / factor).astype(int), len(power) - 1)]
 
 
-def shifted(power: FloatArray, log_ratio: float) -> FloatArray:
+def shifted(log_ratio: float, power: FloatArray) -> FloatArray:
     """Formants higher by that ratio."""
-    bands = np.clip(np.arange(BANDS) * np.exp(-log_ratio), 0, BANDS - 1.001)
-    low = bands.astype(int)
-    share = (bands - low).astype(np.float32)
-    return power[:, low] * (1 - share) + power[:, low + 1] * share
+    return with_tract(power, -log_ratio)
 
 
-def contrasted(power: FloatArray, gain: float) -> FloatArray:
+def contrasted(gain: float, power: FloatArray) -> FloatArray:
     """Log spectrum below each frame's peak times `gain`."""
     peak = power.max(axis=1, keepdims=True)
     return np.asarray(peak * (power / peak) ** np.float32(gain), np.float32)
 
 
-def decaying(power: FloatArray, frames: float) -> FloatArray:
+def decaying(frames: float, power: FloatArray) -> FloatArray:
     """Each band falls no faster than by e in so many frames."""
     held = power.copy()
     for index in range(1, len(held)):
@@ -85,7 +85,7 @@ def decaying(power: FloatArray, frames: float) -> FloatArray:
     return held
 
 
-def cut(power: FloatArray, band: int) -> FloatArray:
+def cut(band: int, power: FloatArray) -> FloatArray:
     """Next to nothing from a band on."""
     kept = power.copy()
     kept[:, band:] = np.minimum(kept[:, band:], np.float32(np.exp(-18.0)))
@@ -95,11 +95,7 @@ def cut(power: FloatArray, band: int) -> FloatArray:
 def _family(
     name: str, change: Callable[..., FloatArray], values: Sequence[float]
 ) -> dict[str, Change]:
-    return {name.format(value): partial(_called, change, value) for value in values}
-
-
-def _called(change: Callable[..., FloatArray], value: float, power: FloatArray) -> FloatArray:
-    return change(power, value)
+    return {name.format(value): partial(change, value) for value in values}
 
 
 CHANGES: Mapping[str, Change] = {
@@ -112,7 +108,7 @@ CHANGES: Mapping[str, Change] = {
     ),
     **_family("contrast times {:g}", contrasted, (0.6, 0.75, 0.87, 1.15, 1.3)),
     **_family("decay over {:g} frames", decaying, (3, 6, 12)),
-    **_family("nothing from band {:g} on", lambda power, band: cut(power, int(band)), (26, 32, 36)),
+    **_family("nothing from band {:g} on", cut, (26, 32, 36)),
 }
 
 
@@ -150,7 +146,7 @@ def is_found(
     model = StreamingModel(package, session)
     scores = [score.value for score in model.process(pcen(power), len(power) * HOP_SAMPLES)]
     steps = package.smoothing_steps
-    smoothed = np.convolve(scores, np.full(steps, 1.0 / steps))[: len(scores)]
+    smoothed = smooth(np.array(scores), steps)
     onset = word.onset_frame * len(power) // len(word.power) // package.frames_per_step
     return bool(smoothed[onset:].max() >= threshold)
 
@@ -199,13 +195,7 @@ def main() -> int:
     parser.add_argument("--split")
     parser.add_argument("--positives", type=Path, nargs="+", default=[])
     parser.add_argument("--sensitivity", default="medium")
-    args = parser.parse_args()
-    try:
-        _run(args)
-    except KwsdError as error:
-        print(f"missed_words: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return ended("missed_words", _run, parser.parse_args())
 
 
 if __name__ == "__main__":

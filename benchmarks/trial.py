@@ -1,14 +1,12 @@
-"""What trials on the pools of a training share: options, what is refused, how they end."""
+"""What trials on the pools of a training share: options, and what is refused."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from kwsd.errors import KwsdError, MissingFileError, UsageError
+from kwsd.errors import MissingFileError, UsageError
 from kwsd.train.command import DEFAULT_SPLICES
 from kwsd.train.fit import FitConfig
 from kwsd.train.lessons import load_lessons
@@ -74,13 +72,3 @@ def opened(args: argparse.Namespace) -> Trial:
         loaders=1,
     )
     return Trial(pools, load_lessons(args.lessons) if args.lessons else [], config)
-
-
-def ended(name: str, run: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
-    """Run a trial; gives the exit code, and a line for what was asked wrongly."""
-    try:
-        run(args)
-    except KwsdError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0

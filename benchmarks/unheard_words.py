@@ -23,7 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.trial import Trial, ended, make_parser, opened
+from benchmarks.ending import ended
+from benchmarks.trial import Trial, make_parser, opened
 from kwsd.errors import UsageError
 from kwsd.evaluate.selection import Positive
 from kwsd.evaluate.surroundings import QUIET

@@ -69,7 +69,7 @@ Train = Callable[..., Network]
 def whole_and_resumed(
     train: Train, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[str]]:
-    """Weights without and with a power cut, which leaves `cut.pt`; what is said behind it."""
+    """Weights without and with a power cut, and what is said behind it."""
     monkeypatch.setattr(fitting, "CHECKPOINT_STEPS", 4)
     whole = weights(train(checkpoint=folder / "whole.pt", report=quiet))
 
@@ -80,10 +80,8 @@ def whole_and_resumed(
     cut = folder / "cut.pt"
     with pytest.raises(Interrupted):
         train(checkpoint=cut, report=cut_the_power)
-    stored = cut.read_bytes()
     lines: list[str] = []
     resumed = weights(train(checkpoint=cut, report=lines.append))
-    cut.write_bytes(stored)
     return whole, resumed, lines
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kwsd.dsp.features import BANDS
-from kwsd.train.voices import ARTICULATION, SOUND_FRAMES, rearticulated, retimed, retracted
+from kwsd.train.voices import SOUND_FRAMES, SPREAD, rearticulated, retimed, retracted
 
 LOUD = np.ones((120, BANDS), np.float32)
 
@@ -45,7 +45,7 @@ def test_a_longer_tract_has_lower_formants(log_length: float, lower: bool) -> No
 
 def test_articulation_is_spread_as_stated_and_around_nothing() -> None:
     changes = drawn(400)
-    whole, tilt, middle = ARTICULATION
+    whole, tilt, middle = SPREAD
     places = np.array([0, BANDS // 2 - 1, BANDS - 1])
     ends = np.hypot(np.hypot(whole, tilt), middle)
     stated = np.array([ends, np.hypot(whole, middle), ends])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kwsd.dsp.features import BANDS, pcen
 from kwsd.train.layers import STRIDE
 from kwsd.train.pools import Pools, Word
-from kwsd.train.voices import rearticulated, retimed, retracted
+from kwsd.train.voices import Variety, retracted
 
 FloatArray = NDArray[np.float32]
 
@@ -35,20 +35,13 @@ REAL_SHARE = 0.45
 CHANGED_SHARE = 0.8
 """Of the words that get another tempo, vocal tract and articulation."""
 
-TEMPO = ((-0.35, 0.2), (-0.2, 0.2))
-"""Log of the tempo of synthetic words and of recordings. People speak to a device more slowly than
-synthesizers speak."""
+VOICES = (Variety((-0.35, 0.2), (-0.15, 0.15)), Variety((-0.2, 0.2), (-0.15, 0.15)))
+"""Of synthetic words and of recordings. People speak to a device more slowly than synthesizers
+speak."""
 
-WORD_TRACT = (-0.15, 0.15)
-"""Log of the length of the vocal tract."""
-
-VARIED_TEMPO = (-0.35, 0.3)
-VARIED_TRACT = (-0.1, 0.24)
-"""Those of synthetic words where voices are varied: the people who are missed speak faster, and
-their tracts are longer (docs/benchmarks/models.md)."""
-
-ARTICULATION = (1.0, 0.5)
-"""Strength of `kwsd.train.voices.rearticulated` there, of synthetic words and of recordings."""
+VARIED_VOICES = (Variety((-0.35, 0.3), (-0.1, 0.24), 1.0), Variety((-0.2, 0.2), (-0.15, 0.15), 0.5))
+"""Likewise, for words that nobody recorded: the people who are missed articulate otherwise, speak
+faster, and their tracts are longer (docs/benchmarks/models.md)."""
 
 OTHER_TRACT = (-0.08, 0.08)
 HALF_WORD_SHARE = 0.05
@@ -116,7 +109,8 @@ class Windows:
         splice_share: float = 0.0,
         varied: bool = False,
     ) -> None:
-        self._splice_share, self._varied = splice_share, varied
+        self._splice_share = splice_share
+        self._voices = VARIED_VOICES if varied else VOICES
         self._words = [
             {real: [w for w in pools.words if w.phrase == p and w.real == real] for real in (0, 1)}
             for p in range(phrases)
@@ -189,12 +183,7 @@ class Windows:
         word = pools[real][int(rng.integers(len(pools[real])))]
         frames, first, end = np.exp(word.frames.astype(np.float32)), word.first, word.end
         if rng.random() < CHANGED_SHARE:
-            other = self._varied and not real
-            tempo = VARIED_TEMPO if other else TEMPO[real]
-            frames, first, end = retimed(rng, frames, first, end, tempo)
-            frames = retracted(rng, frames, VARIED_TRACT if other else WORD_TRACT)
-            if self._varied:
-                frames = rearticulated(rng, frames, ARTICULATION[real])
+            frames, first, end = self._voices[real].voice(rng, frames, first, end)
         end = max(1, min(end, len(frames)))
         return frames, min(first, end - 1), end
 

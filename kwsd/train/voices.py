@@ -7,6 +7,8 @@ against the vowel beside it, and a network that never heard that misses them
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +25,7 @@ TEMPO_KNOTS = 4
 SOUND_FRAMES = 6
 """From one sound to the next: articulation is drawn anew each 60 ms, and between them blended."""
 
-ARTICULATION = (0.5, 0.7, 0.4)
+SPREAD = (0.5, 0.7, 0.4)
 """Standard deviations of a sound's log power: of the whole, of its tilt (at either end of the
 bands), and of the middle bands against both ends. 0.5 is 2.2 dB."""
 
@@ -65,7 +67,12 @@ def retracted(rng: np.random.Generator, frames: FloatArray, tract: Range) -> Flo
 
     `tract` is the range of the log of that length.
     """
-    bands = np.clip(np.arange(BANDS) * np.exp(rng.uniform(*tract)), 0, BANDS - 1.001)
+    return with_tract(frames, rng.uniform(*tract))
+
+
+def with_tract(frames: FloatArray, log_length: float) -> FloatArray:
+    """A tract that is longer by a given log of the ratio: formants lie lower."""
+    bands = np.clip(np.arange(BANDS) * np.exp(log_length), 0, BANDS - 1.001)
     low = bands.astype(int)
     share = (bands - low).astype(np.float32)
     return np.asarray(frames[:, low] * (1 - share) + frames[:, low + 1] * share, np.float32)
@@ -74,12 +81,36 @@ def retracted(rng: np.random.Generator, frames: FloatArray, tract: Range) -> Flo
 def rearticulated(rng: np.random.Generator, frames: FloatArray, strength: float) -> FloatArray:
     """Every sound louder or softer, brighter or duller than it was against the others.
 
-    `strength` multiplies `ARTICULATION`.
+    `strength` multiplies `SPREAD`.
     """
     knots = np.arange(0.0, len(frames) + 2 * SOUND_FRAMES, SOUND_FRAMES)
     knots -= rng.uniform(0, SOUND_FRAMES)
-    spread = strength * np.array(ARTICULATION)
+    spread = strength * np.array(SPREAD)
     drawn = rng.normal(0.0, 1.0, (len(spread), len(knots))) * spread[:, None]
     at = np.arange(len(frames))
     over_time = np.stack([np.interp(at, knots, curve) for curve in drawn], axis=1)
     return np.asarray(frames * np.exp(over_time @ _SHAPES), np.float32)
+
+
+@dataclass(frozen=True)
+class Variety:
+    """How far voices depart from one."""
+
+    tempo: Range
+    """Of the log of the tempo."""
+
+    tract: Range
+    """Of the log of the length of the vocal tract."""
+
+    articulation: float = 0.0
+    """Strength of `rearticulated`; at 0 nothing is drawn for it."""
+
+    def voice(
+        self, rng: np.random.Generator, frames: FloatArray, first: int, end: int
+    ) -> tuple[FloatArray, int, int]:
+        """A word as another voice says it, and where it begins and ends now; see `retimed`."""
+        frames, first, end = retimed(rng, frames, first, end, self.tempo)
+        frames = retracted(rng, frames, self.tract)
+        if self.articulation:
+            frames = rearticulated(rng, frames, self.articulation)
+        return frames, first, end
