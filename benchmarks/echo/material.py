@@ -10,6 +10,7 @@ import soundfile as sf
 import soxr
 
 from benchmarks.echo.rooms import RATE_HZ, FloatArray
+from kwsd.evaluate.recording import speech_bounds
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus")
 
@@ -78,6 +79,12 @@ def trimmed(word: FloatArray) -> FloatArray:
     if loud.size == 0:
         return word
     return word[max(0, loud[0] - 480) : loud[-1] + 480]
+
+
+def utterance(recording: FloatArray) -> FloatArray:
+    """The word of a recording whose room is not silent: a hit is looked for around its end."""
+    first, end = speech_bounds(recording)
+    return recording[max(0, first - 480) : end + 480]
 
 
 def programme(

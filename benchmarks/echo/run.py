@@ -17,10 +17,11 @@ import time
 from pathlib import Path
 
 from benchmarks.echo.judges import Judge, count, hear, own, third_party
-from benchmarks.echo.material import Material, files, load, read, trimmed
+from benchmarks.echo.material import Material, load, read, utterance
 from benchmarks.echo.processors import Processor, all_processors, with_several_detectors
 from benchmarks.echo.rooms import RATE_HZ
 from benchmarks.echo.scenes import Scene, noise_scenes, wake_scenes
+from kwsd.train.recordings import indexed
 
 SERS_DB: tuple[float | None, ...] = (None, 0.0, -5.0, -10.0, -15.0, -20.0)
 NOISE_SNRS_DB: tuple[float | None, ...] = (None, 5.0, 0.0)
@@ -78,22 +79,26 @@ def judges_of(options: argparse.Namespace) -> list[tuple[str, Judge, Material]]:
     material = load(options.words, options.data, options.seed)
     chosen: list[tuple[str, Judge, Material]] = []
     try:
-        judge = third_party()
+        judge = third_party() if options.third_party else None
     except ImportError:
         print("skipped: third-party judge (PyPI pymicro-wakeword)", file=sys.stderr)
-    else:
+        judge = None
+    if judge is not None:
         # Words that the judge finds dry: what it cannot hear at all says nothing of a front end.
         clear = tuple(word for word in material.words if judge(_padded(word)))
         chosen.append(("alexa (third party)", judge, _with(material, clear)))
     if options.data is not None:
         for name in options.models:
-            spoken = [trimmed(read(path)) for path in files(options.data / "wake" / name)]
             judge = own(name)
-            clear = tuple(
-                word for word in spoken[:: max(1, len(spoken) // 90)] if judge(_padded(word))
-            )
-            chosen.append((name, judge, _with(material, clear[:60])))
+            clear = tuple(word for word in _unheard(options.data, name) if judge(_padded(word)))
+            chosen.append((name, judge, _with(material, clear)))
     return chosen
+
+
+def _unheard(data, name):  # type: ignore[no-untyped-def]
+    """Recordings of a word by people who did not train its model."""
+    found = [item.path for item in indexed(data, [name], "dev") if item.role == "positive"]
+    return [utterance(read(path)) for path in sorted(found)]
 
 
 def _padded(word):  # type: ignore[no-untyped-def]
@@ -120,6 +125,9 @@ def main() -> int:
         "--out", type=Path, required=True, help="CSV file, continued if it is there"
     )
     parser.add_argument("--models", nargs="*", default=["computer", "jarvis"])
+    parser.add_argument(
+        "--no-third-party", dest="third_party", action="store_false", help="own models alone"
+    )
     parser.add_argument("--only", help="front ends whose name contains this")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
