@@ -97,6 +97,7 @@ def test_one_command_gives_a_package_that_detects(
     assert package.network.stat().st_size < 100_000
     card = (tmp_path / "model" / "chirp_word" / "CARD.md").read_text()
     assert "kwsmodel train 'chirp word'" in card
+    assert "--no-varied-voices" in card  # the word was recorded
     assert "Google speech embedding, as a teacher" in card
     # A chirp against noise and tones is easy: a net that has learnt anything finds most of them.
     assert package.sensitivities["high"].miss_rate <= 0.5

@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +109,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--varied-voices",
-        action="store_true",
+        action=argparse.BooleanOptionalAction,
         help="tempo, vocal tract and articulation of the words differ more: for words of which "
-        "there are no recordings; costs those that have some",
+        "there are no recordings; costs those that have some (default: where no word has any)",
     )
     parser.add_argument(
         "--no-teacher",
@@ -165,6 +166,13 @@ def _gather(args: argparse.Namespace, split: str) -> list[Recording]:
     return found
 
 
+def varies_voices(asked: bool | None, recordings: Sequence[Recording]) -> bool:
+    """Whether words get more varied voices: as asked for, otherwise where nobody recorded any."""
+    if asked is not None:
+        return asked
+    return all(recording.role != "positive" for recording in recordings)
+
+
 def run(args: argparse.Namespace) -> int:
     """Run `kwsmodel train`; gives the exit code."""
     try:
@@ -177,6 +185,8 @@ def run(args: argparse.Namespace) -> int:
             f"training needs the package {error.name!r}: pip install 'kwsd[train]'"
         ) from None
     _check(args)
+    recordings = _gather(args, "train")
+    varied = varies_voices(args.varied_voices, recordings)
     share = 0.0 if args.no_synthesis else args.renderings / DEFAULT_RENDERINGS["positive"]
     names = [args.name or plain_name(args.phrases[0]), *map(plain_name, args.phrases[1:])]
     started = time.monotonic()
@@ -199,17 +209,17 @@ def run(args: argparse.Namespace) -> int:
                 bulk_seconds=0.0 if args.no_synthesis else 3600.0 * args.bulk_hours,
                 rooms=args.rooms,
             ),
-            train=_gather(args, "train"),
+            train=recordings,
             develop=_gather(args, "dev"),
             fit=FitConfig(
                 steps=args.steps,
                 seed=args.seed,
                 splice_share=args.splices,
-                varied=args.varied_voices,
+                varied=varied,
                 loaders=args.workers - 1,
             ),
             workers=args.workers,
-            command=_command(args),
+            command=_command(args, varied),
             precision=args.precision,
             responses=tuple(find_recordings([args.responses])) if args.responses else (),
             teacher=not args.no_teacher,
@@ -252,7 +262,7 @@ def _check(args: argparse.Namespace) -> None:
                 )
 
 
-def _command(args: argparse.Namespace) -> str:
+def _command(args: argparse.Namespace, varied: bool) -> str:
     """The command for the card, with folders reduced to their names."""
     words = ["kwsmodel", "train", *args.phrases]
     for phrase in args.beside:
@@ -262,8 +272,7 @@ def _command(args: argparse.Namespace) -> str:
     words += ["--sayings", "0" if args.no_synthesis else str(args.sayings)]
     if args.no_teacher:
         words += ["--no-teacher"]
-    if args.varied_voices:
-        words += ["--varied-voices"]
+    words += ["--varied-voices" if varied else "--no-varied-voices"]
     words += ["--splices", f"{args.splices:g}"]
     words += ["--bulk-hours", "0" if args.no_synthesis else f"{args.bulk_hours:g}"]
     if args.precision != "int8":
