@@ -21,6 +21,8 @@ from benchmarks.echo.material import Material, load, read, utterance
 from benchmarks.echo.processors import Processor, all_processors, with_several_detectors
 from benchmarks.echo.rooms import RATE_HZ
 from benchmarks.echo.scenes import Scene, noise_scenes, wake_scenes
+from benchmarks.ending import ended
+from kwsd.errors import UsageError
 from kwsd.train.recordings import indexed
 
 SERS_DB: tuple[float | None, ...] = (None, 0.0, -5.0, -10.0, -15.0, -20.0)
@@ -98,6 +100,8 @@ def judges_of(options: argparse.Namespace) -> list[tuple[str, Judge, Material]]:
 def _unheard(data, name):  # type: ignore[no-untyped-def]
     """Recordings of a word by people who did not train its model."""
     found = [item.path for item in indexed(data, [name], "dev") if item.role == "positive"]
+    if not found:
+        raise UsageError(f"--models {name}: {data} has no recording of it in its dev part")
     return [utterance(read(path)) for path in sorted(found)]
 
 
@@ -112,12 +116,12 @@ def _padded(word):  # type: ignore[no-untyped-def]
 
 def _with(material: Material, words: tuple) -> Material:  # type: ignore[type-arg]
     if not words:
-        raise SystemExit("the judge finds none of the words dry; check --words")
+        raise UsageError("the judge finds none of the words dry; check --words")
     return Material(words, material.talk, material.music, material.real)
 
 
 def main() -> int:
-    """Run what is not in the CSV file yet."""
+    """Run what was asked for; gives the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--words", type=Path, required=True, help='recordings of "alexa"')
     parser.add_argument("--data", type=Path, help="data folder; synthetic talk and music without")
@@ -134,7 +138,11 @@ def main() -> int:
         "--repeats", type=int, default=3, help="times 12 sessions, each time in other rooms"
     )
     parser.add_argument("--quick", action="store_true", help="two sessions, one level")
-    options = parser.parse_args()
+    return ended("echo.run", _run, parser.parse_args())
+
+
+def _run(options: argparse.Namespace) -> None:
+    """What is not in the CSV file yet."""
     seeds = [options.seed + 100 * turn for turn in range(options.repeats)]
     done = set()
     if options.out.exists():
@@ -182,7 +190,6 @@ def main() -> int:
                             f"{row['false_alarms']} false",
                             file=sys.stderr,
                         )
-    return 0
 
 
 if __name__ == "__main__":
