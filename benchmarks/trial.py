@@ -20,7 +20,9 @@ def make_parser(doc: str | None, steps: int) -> argparse.ArgumentParser:
     made.add_argument("phrases", nargs="+", metavar="PHRASE")
     made.add_argument("--pools", type=Path, required=True)
     made.add_argument("--lessons", type=Path, help="of the same training; without, no teacher")
-    made.add_argument("--varied-voices", action="store_true", help="as of kwsmodel train")
+    made.add_argument(
+        "--varied-voices", action="store_true", help="as of kwsmodel train; off unless asked for"
+    )
     made.add_argument("--data", type=Path, action="append", required=True)
     made.add_argument("--dev-negatives", type=Path, action="append", default=[])
     made.add_argument("--steps", type=int, default=steps)

@@ -13,6 +13,8 @@ from benchmarks.echo.rooms import RATE_HZ, FloatArray
 from kwsd.evaluate.recording import speech_bounds
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus")
+MARGIN_SAMPLES = 480
+"""Kept before and behind a word: 30 ms."""
 
 
 @dataclass(frozen=True)
@@ -76,15 +78,16 @@ def at_level(signal: FloatArray, db: float) -> FloatArray:
 def trimmed(word: FloatArray) -> FloatArray:
     """Without the silence around it."""
     loud = np.flatnonzero(np.abs(word) > 0.02 * np.abs(word).max())
-    if loud.size == 0:
-        return word
-    return word[max(0, loud[0] - 480) : loud[-1] + 480]
+    return word if loud.size == 0 else _with_margin(word, loud[0], loud[-1])
 
 
 def utterance(recording: FloatArray) -> FloatArray:
     """The word of a recording whose room is not silent: a hit is looked for around its end."""
-    first, end = speech_bounds(recording)
-    return recording[max(0, first - 480) : end + 480]
+    return _with_margin(recording, *speech_bounds(recording))
+
+
+def _with_margin(recording: FloatArray, first: int, end: int) -> FloatArray:
+    return recording[max(0, first - MARGIN_SAMPLES) : end + MARGIN_SAMPLES]
 
 
 def programme(

@@ -14,16 +14,20 @@ import argparse
 import csv
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.echo.judges import Judge, count, hear, own, third_party
 from benchmarks.echo.material import Material, load, read, utterance
 from benchmarks.echo.processors import Processor, all_processors, with_several_detectors
-from benchmarks.echo.rooms import RATE_HZ
+from benchmarks.echo.rooms import RATE_HZ, FloatArray
 from benchmarks.echo.scenes import Scene, noise_scenes, wake_scenes
 from benchmarks.ending import ended
 from kwsd.errors import UsageError
-from kwsd.train.recordings import indexed
+from kwsd.evaluate.selection import select
+from kwsd.model.find import find_package
+from kwsd.model.package import load_package
+from kwsd.train.recordings import INDEX_FILE
 
 SERS_DB: tuple[float | None, ...] = (None, 0.0, -5.0, -10.0, -15.0, -20.0)
 NOISE_SNRS_DB: tuple[float | None, ...] = (None, 5.0, 0.0)
@@ -80,29 +84,39 @@ def judges_of(options: argparse.Namespace) -> list[tuple[str, Judge, Material]]:
     """Each judge with its words."""
     material = load(options.words, options.data, options.seed)
     chosen: list[tuple[str, Judge, Material]] = []
-    try:
-        judge = third_party() if options.third_party else None
-    except ImportError:
-        print("skipped: third-party judge (PyPI pymicro-wakeword)", file=sys.stderr)
-        judge = None
-    if judge is not None:
-        # Words that the judge finds dry: what it cannot hear at all says nothing of a front end.
-        clear = tuple(word for word in material.words if judge(_padded(word)))
-        chosen.append(("alexa (third party)", judge, _with(material, clear)))
+    if options.third_party:
+        try:
+            judge = third_party()
+        except ImportError:
+            print("skipped: third-party judge (PyPI pymicro-wakeword)", file=sys.stderr)
+        else:
+            chosen.append(("alexa (third party)", judge, _clear(material, material.words, judge)))
     if options.data is not None:
         for name in options.models:
             judge = own(name)
-            clear = tuple(word for word in _unheard(options.data, name) if judge(_padded(word)))
-            chosen.append((name, judge, _with(material, clear)))
+            chosen.append((name, judge, _clear(material, _unheard(options.data, name), judge)))
     return chosen
 
 
-def _unheard(data, name):  # type: ignore[no-untyped-def]
+def _unheard(data: Path, name: str) -> tuple[FloatArray, ...]:
     """Recordings of a word by people who did not train its model."""
-    found = [item.path for item in indexed(data, [name], "dev") if item.role == "positive"]
-    if not found:
-        raise UsageError(f"--models {name}: {data} has no recording of it in its dev part")
-    return [utterance(read(path)) for path in sorted(found)]
+    phrase = load_package(find_package(name)).phrase
+    chosen = select([], [], data / INDEX_FILE, phrase, "dev").positives
+    return tuple(utterance(read(positive.path)) for positive in chosen)
+
+
+def _clear(material: Material, words: tuple[FloatArray, ...], judge: Judge) -> Material:
+    """With the words that a judge finds dry: what it never hears says nothing of a front end.
+
+    Raises
+    ------
+    UsageError
+        It finds none.
+    """
+    clear = tuple(word for word in words if judge(_padded(word)))
+    if not clear:
+        raise UsageError("the judge finds none of the words dry; check --words")
+    return replace(material, words=clear)
 
 
 def _padded(word):  # type: ignore[no-untyped-def]
@@ -112,12 +126,6 @@ def _padded(word):  # type: ignore[no-untyped-def]
     from benchmarks.echo.scenes import TALKER_DBFS
 
     return np.pad(at_level(word, TALKER_DBFS + 6), (2 * RATE_HZ, RATE_HZ))
-
-
-def _with(material: Material, words: tuple) -> Material:  # type: ignore[type-arg]
-    if not words:
-        raise UsageError("the judge finds none of the words dry; check --words")
-    return Material(words, material.talk, material.music, material.real)
 
 
 def main() -> int:
