@@ -5,31 +5,24 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from kwsd import __version__
 from kwsd.errors import EX_OK, KwsdError, UsageError
+from kwsd.termination import EX_INTERRUPTED, EX_TERMINATED, Terminated, raise_on_terminate
 
 if TYPE_CHECKING:
     from kwsd.config import Config
 
 EX_SOFTWARE = KwsdError.exit_code
-EX_INTERRUPTED = 128 + signal.SIGINT
-EX_TERMINATED = 128 + signal.SIGTERM
 
 _EPILOG = """\
 exit codes: 0 ran; 64 usage; 65 audio or model that cannot be read; 66 file or model missing;
 69 device or runtime unavailable; 73 output cannot be written; 78 configuration
 """
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived; raised like an interrupt, so that unfinished files are removed."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -129,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: Sequence[str]) -> int:
     options = build_parser().parse_args(words)
-    signal.signal(signal.SIGTERM, _on_terminate)
+    raise_on_terminate()
     config = _configure(options)
     if options.print_config:
         from kwsd.config import print_config
@@ -197,10 +190,6 @@ def _refuse_replay_options(options: argparse.Namespace) -> None:
     for name in ("scores", "dump_audio", "plot", "publish"):
         if getattr(options, name):
             raise UsageError(f"--{name.replace('_', '-')} needs --replay FILE")
-
-
-def _on_terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated
 
 
 def _failed(error: BaseException, message: object, code: int, debug: bool) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from kwsd import __version__
 from kwsd.errors import EX_USAGE, KwsdError
+from kwsd.termination import EX_INTERRUPTED, EX_TERMINATED, Terminated, raise_on_terminate
 
 
 class _Parser(argparse.ArgumentParser):
@@ -54,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; gives the exit code."""
     args = build_parser().parse_args(argv)
+    raise_on_terminate()
     try:
         return int(args.run(args))
     except KwsdError as error:
@@ -63,7 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print("kwsmodel: interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
+        return EX_INTERRUPTED
+    except Terminated:
+        print("kwsmodel: terminated; run the same command again to go on", file=sys.stderr)
+        return EX_TERMINATED
 
 
 if __name__ == "__main__":

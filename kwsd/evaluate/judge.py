@@ -6,9 +6,7 @@ number of workers nor the order in which they finish changes a figure.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +22,7 @@ from kwsd.evaluate.selection import Positive, Selection
 from kwsd.evaluate.stage import stage_reel, stage_utterance, wind_reels
 from kwsd.evaluate.surroundings import QUIET, Surroundings
 from kwsd.model.package import ModelPackage, load_package
+from kwsd.worker_pool import worker_pool
 
 MIN_POSITIVES = 5
 MIN_NEGATIVES_S = 60.0
@@ -193,8 +192,6 @@ _bench: Bench | None = None
 
 def _start(package: Path, surroundings: Surroundings, seed: int) -> None:
     global _bench
-    # Ctrl-C is the parent's to handle; it cancels what waits, and a job takes seconds.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _bench = Bench(Scorer(load_package(package)), surroundings, seed)
 
 
@@ -216,7 +213,7 @@ def _outcomes(
     # What is wrong with the model is said here, not by a broken pool.
     Scorer(package).close()
     started = (package.path, surroundings, seed)
-    with ProcessPoolExecutor(workers, initializer=_start, initargs=started) as pool:
+    with worker_pool(workers, _start, started) as pool:
         try:
             yield from pool.map(_work, jobs)
         except BrokenProcessPool:
@@ -224,10 +221,6 @@ def _outcomes(
                 f"one of {workers} processes ended early, perhaps for want of memory: "
                 "use fewer --workers"
             ) from None
-        except BaseException:
-            # Ctrl-C must not wait for reels that nobody will read.
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def judge(

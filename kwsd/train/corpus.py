@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from kwsd.train.kokoro import RATE_HZ, Kokoro
 from kwsd.train.phrase import WORDS, edit_phonemes, near_words, sentence
+from kwsd.worker_pool import worker_pool
 
 FloatArray = NDArray[np.float32]
 KINDS = ("positive", "near", "other")
@@ -190,7 +190,7 @@ def build_corpus(
         for number in range(count):
             if not (folder / kind / f"{number:05d}.wav").is_file():
                 jobs.append((folder, kind, number, seed))
-    with ProcessPoolExecutor(workers, initializer=_start, initargs=(cache, phrase)) as pool:
+    with worker_pool(workers, _start, (cache, phrase)) as pool:
         yield from pool.map(_make, jobs, chunksize=4)
 
 

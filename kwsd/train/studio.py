@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from kwsd.train.listen import LogPower, detector_branch, hear, log_power, read_a
 from kwsd.train.residue import PIECE_SECONDS, over_playback, residue_piece
 from kwsd.train.rooms import Room
 from kwsd.train.teacher import Lesson, give_lesson
+from kwsd.worker_pool import worker_pool
 
 FloatArray = NDArray[np.float32]
 
@@ -241,5 +241,5 @@ def work_through(
         return
     # Forked, so that what the studio holds is not copied.
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, context, _open, (studio,)) as pool:
+    with worker_pool(workers, _open, (studio,), context) as pool:
         yield from zip(pieces, pool.map(_do, pieces, chunksize=8), strict=True)

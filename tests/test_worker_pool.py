@@ -1,0 +1,135 @@
+"""Processes of a pool: who ends whom, by which signal, and what of the work is kept."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from kwsd.termination import EX_TERMINATED
+
+DEADLINE_S = 30.0
+
+OWNER = """
+import multiprocessing, os, sys, time
+from kwsd.termination import Terminated, raise_on_terminate
+from kwsd.worker_pool import worker_pool
+
+def start(folder):
+    global out
+    out = folder
+
+def work(number):
+    open(f"{out}/{os.getpid()}.worker", "w").close()
+    time.sleep(0.2)
+    open(f"{out}/{number}.done", "w").close()
+
+if __name__ == "__main__":
+    raise_on_terminate()
+    method, folder, jobs = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    try:
+        with worker_pool(2, start, (folder,), multiprocessing.get_context(method)) as pool:
+            list(pool.map(work, range(jobs)))
+    except Terminated:
+        sys.exit(9)
+"""
+
+
+def until(what, seen):
+    """Wait for a value that is true."""
+    end = time.monotonic() + DEADLINE_S
+    while time.monotonic() < end:
+        if value := seen():
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"no {what} within {DEADLINE_S:.0f} s")
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(") ")[2][0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture(params=["fork", "spawn"])
+def owner(request, tmp_path):
+    """A process with two workers that have begun a long list of jobs, and the workers."""
+    script = tmp_path / "owner.py"
+    script.write_text(OWNER)
+    command = [sys.executable, script, request.param, tmp_path, "10000"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        until("second worker", lambda: len(list(tmp_path.glob("*.worker"))) == 2)
+        yield process, [int(path.stem) for path in tmp_path.glob("*.worker")]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_workers_end_with_a_parent_that_is_killed(owner):
+    process, workers = owner
+    assert all(map(alive, workers))
+    process.kill()
+    until("end of the workers", lambda: not any(map(alive, workers)))
+
+
+def test_a_terminated_parent_begins_no_job_that_waits(owner, tmp_path):
+    process, workers = owner
+    process.terminate()
+    assert process.wait(DEADLINE_S) == 9
+    until("end of the workers", lambda: not any(map(alive, workers)))
+    # 10 000 jobs of 0.2 s on two processes take 17 minutes.
+    assert len(list(tmp_path.glob("*.done"))) < 1000
+    assert process.stderr.read() == ""
+
+
+def test_an_interrupt_of_the_whole_terminal_is_the_parents_alone(owner):
+    process, workers = owner
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(DEADLINE_S) != 0
+    until("end of the workers", lambda: not any(map(alive, workers)))
+    assert process.stderr.read().count("Traceback") == 1
+
+
+def test_a_terminated_kwsmodel_says_so_and_leaves_nothing(tone_model, tmp_path):
+    rng = np.random.default_rng(1)
+    for name, count, seconds in (("word", 6, 2), ("other", 30, 60)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            noise = 0.01 * rng.standard_normal(seconds * 16000)
+            sf.write(tmp_path / name / f"{number}.wav", noise, 16000)
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "kwsd.kwsmodel", "evaluate", tone_model, "--workers", "2"),
+            *("--positives", tmp_path / "word", "--negatives", tmp_path / "other"),
+            *("--scores", tmp_path / "scores.csv"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    children = f"/proc/{process.pid}/task/{process.pid}/children"
+
+    def workers():
+        with open(children) as file:
+            pids = [int(word) for word in file.read().split()]
+        return pids if len(pids) == 2 else None
+
+    try:
+        pids = until("second worker", workers)
+        process.terminate()
+        out, err = process.communicate(timeout=DEADLINE_S)
+    finally:
+        process.kill()
+    assert process.returncode == EX_TERMINATED
+    assert err.splitlines()[-1] == "kwsmodel: terminated; run the same command again to go on"
+    assert "Traceback" not in err
+    assert out == ""
+    assert not (tmp_path / "scores.csv").exists()
+    until("end of the workers", lambda: not any(map(alive, pids)))
