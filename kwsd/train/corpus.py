@@ -6,8 +6,8 @@ stopped and the number of workers changes nothing. Recipe and its reasons: docs/
 
 from __future__ import annotations
 
+import io
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from kwsd.train.kokoro import RATE_HZ, Kokoro
 from kwsd.train.phrase import WORDS, edit_phonemes, near_words, sentence
+from kwsd.train.work_file import work_file
 from kwsd.worker_pool import worker_pool
 
 FloatArray = NDArray[np.float32]
@@ -128,11 +129,12 @@ def trim(audio: FloatArray) -> FloatArray:
 def _store(folder: Path, audio: FloatArray, item: Item) -> None:
     """Write audio, then its line; a file under its final name is always whole."""
     target = folder / item.path
-    partial = target.with_suffix(".partial")
-    soundfile.write(partial, audio, RATE_HZ, subtype="PCM_16", format="WAV")
-    note = target.with_suffix(".json")
-    note.write_text(json.dumps(asdict(item)) + "\n")
-    os.replace(partial, target)
+    # By way of the memory: libsndfile does not say why it could not write.
+    content = io.BytesIO()
+    soundfile.write(content, audio, RATE_HZ, subtype="PCM_16", format="WAV")
+    with work_file(target) as place:
+        place.write_bytes(content.getvalue())
+        target.with_suffix(".json").write_text(json.dumps(asdict(item)) + "\n")
 
 
 _renderer: Renderer | None = None
@@ -186,7 +188,6 @@ def build_corpus(
     """
     jobs = []
     for kind, count in counts.items():
-        (folder / kind).mkdir(parents=True, exist_ok=True)
         for number in range(count):
             if not (folder / kind / f"{number:05d}.wav").is_file():
                 jobs.append((folder, kind, number, seed))

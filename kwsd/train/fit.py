@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import os
+import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from kwsd.train.network import Network, Shape
 from kwsd.train.pools import Pools
 from kwsd.train.pupil import Pupil
 from kwsd.train.teacher import Lesson
+from kwsd.train.work_file import work_file
 
 MINING_POINTS = (0.25, 0.45, 0.65, 0.85)
 MINED_PER_KIND = 400
@@ -251,6 +252,8 @@ def fit(
 
 
 def _store(checkpoint: Path, state: dict[str, Any]) -> None:
-    partial = checkpoint.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, checkpoint)
+    # By way of the memory: torch does not say why it could not write.
+    content = io.BytesIO()
+    torch.save(state, content)
+    with work_file(checkpoint) as place:
+        place.write_bytes(content.getvalue())

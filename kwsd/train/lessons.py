@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from kwsd.train.rooms import simulate_rooms
 from kwsd.train.studio import Piece, Studio, work_through
 from kwsd.train.teacher import EVERY_FRAMES, LAST_FRAME, SIZE, SPAN_FRAMES, Lesson
 from kwsd.train.voices import retracted
+from kwsd.train.work_file import work_file
 
 FloatArray = NDArray[np.float32]
 
@@ -112,16 +112,15 @@ def _groups(
 
 def save_lessons(lessons: Sequence[Lesson], path: Path) -> None:
     """Store for a later run; complete or not at all."""
-    partial = path.with_suffix(".partial.npz")
-    np.savez(
-        partial,
-        frames=np.concatenate([np.empty((0, BANDS), np.float16), *(x.frames for x in lessons)]),
-        answers=np.concatenate([np.empty((0, SIZE), np.float16), *(x.answers for x in lessons)]),
-        starts=np.cumsum([0, *(len(lesson.answers) for lesson in lessons)]),
-        real=np.array([lesson.real for lesson in lessons]),
-        phrases=np.array([lesson.phrase for lesson in lessons]),
-    )
-    os.replace(partial, path)
+    arrays: dict[str, Any] = {
+        "frames": np.concatenate([np.empty((0, BANDS), np.float16), *(x.frames for x in lessons)]),
+        "answers": np.concatenate([np.empty((0, SIZE), np.float16), *(x.answers for x in lessons)]),
+        "starts": np.cumsum([0, *(len(lesson.answers) for lesson in lessons)]),
+        "real": np.array([lesson.real for lesson in lessons]),
+        "phrases": np.array([lesson.phrase for lesson in lessons]),
+    }
+    with work_file(path) as place:
+        np.savez(place, **arrays)
 
 
 def load_lessons(path: Path) -> list[Lesson]:

@@ -159,7 +159,6 @@ def make_pools(plan: Plan, spoken: Sequence[Spoken], report: Report) -> Pools:
     if cached.is_file():
         report(f"pools: {cached}")
         return load(cached)
-    cached.parent.mkdir(parents=True, exist_ok=True)
     pools = prepare(
         spoken, plan.train, plan.amounts, plan.seed, report, plan.responses, plan.workers
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -30,6 +29,7 @@ from kwsd.train.recordings import Recording
 from kwsd.train.rooms import Room, measured_rooms, simulate_rooms
 from kwsd.train.stationary import stationary_noises
 from kwsd.train.studio import PIECE_LENGTHS_S, SAYINGS_A_PIECE, Piece, Studio, work_through
+from kwsd.train.work_file import work_file
 
 FloatArray = NDArray[np.float32]
 
@@ -265,7 +265,6 @@ def recipe_key(parts: Iterable[object]) -> str:
 
 def save(pools: Pools, path: Path) -> None:
     """Store for a later run; complete or not at all."""
-    partial = path.with_suffix(".partial.npz")
     starts = np.cumsum([0, *(len(word.frames) for word in pools.words)])
     arrays: dict[str, Any] = {
         "words": np.concatenate([word.frames for word in pools.words]),
@@ -276,8 +275,8 @@ def save(pools: Pools, path: Path) -> None:
         "phrases": np.array([word.phrase for word in pools.words]),
     }
     arrays |= {f"negative_{kind}": stream for kind, stream in pools.negatives.items()}
-    np.savez(partial, **arrays)
-    os.replace(partial, path)
+    with work_file(path) as place:
+        np.savez(place, **arrays)
 
 
 def load(path: Path) -> Pools:

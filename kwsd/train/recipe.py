@@ -45,6 +45,7 @@ from kwsd.train.rehearsal import rehearse
 from kwsd.train.teacher import the_teacher
 from kwsd.train.tflite_writer import write_tflite
 from kwsd.train.vectors import record
+from kwsd.train.work_file import work_file
 
 FloatArray = NDArray[np.float32]
 
@@ -161,8 +162,8 @@ def _package(
     """Quantise, judge, and write the package of one phrase."""
     target = plan.targets[number]
     assert target.out is not None
-    (plan.work / target.name).mkdir(parents=True, exist_ok=True)
-    save_net(net, plan.work / target.name / FLOAT_NET)
+    with work_file(plan.work / target.name / FLOAT_NET) as place:
+        save_net(net, place)
     blob = write_tflite(net, calibrate(net, signals), plan.precision)
     # A stretch with phrases in it, where there are not too many of them.
     recorded = record(blob, np.concatenate(signals[:24]), VECTOR_STEPS)

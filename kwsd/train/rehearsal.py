@@ -9,7 +9,6 @@ whole chain.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from kwsd.train.listen import LogPower, hear
 from kwsd.train.pools import recipe_key
 from kwsd.train.recordings import Recording
 from kwsd.train.rooms import FAR_FIELD, simulate_rooms
+from kwsd.train.work_file import work_file
 
 FloatArray = NDArray[np.float32]
 
@@ -206,9 +206,6 @@ def _collection(paths: Sequence[Path], folder: Path) -> tuple[list[LogPower], fl
             heard.append(hear(reel.pcm))
             seconds += reel.seconds
     if heard:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Named after the process: two words may be prepared at once.
-        partial = stored.with_suffix(f".{os.getpid()}.npz")
-        np.savez(partial, frames=np.concatenate(heard), seconds=seconds)
-        os.replace(partial, stored)
+        with work_file(stored) as place:
+            np.savez(place, frames=np.concatenate(heard), seconds=seconds)
     return heard, seconds
