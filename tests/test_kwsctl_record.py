@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ from kwsd.errors import AudioError, BusError, OutputError, RuntimeUnavailable, U
 
 ROOT = Path(__file__).parent.parent
 RATE_HZ = 16_000
+
+SmallFiles = Callable[[int], AbstractContextManager[None]]
 
 
 def noise(frames: int, channels: int = 3, seed: int = 1) -> np.ndarray:
@@ -235,30 +237,39 @@ class TestWriter:
         np.testing.assert_allclose(read, sent[: len(read)], atol=1e-4)
 
     @pytest.mark.parametrize("ending", ["flac", "wav"])
-    def test_a_full_disk_leaves_a_valid_file(self, tmp_path: Path, ending: str) -> None:
+    def test_a_full_disk_leaves_a_valid_file(
+        self, tmp_path: Path, ending: str, small_files: SmallFiles
+    ) -> None:
         path = tmp_path / f"a.{ending}"
         sent = noise(40 * 3200)
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, before[1]))
-        try:
-            with AudioWriter(path, RATE_HZ, 3, 16) as writer:
-                with pytest.raises(OutputError, match="File too large"):
-                    for part in np.split(sent, 40):
-                        writer.write(part)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        with small_files(400_000), AudioWriter(path, RATE_HZ, 3, 16) as writer:
+            with pytest.raises(OutputError, match="File too large"):
+                for part in np.split(sent, 40):
+                    writer.write(part)
         assert 20_000 < writer.frames < len(sent)
         read, _ = sf.read(path, dtype="float32")
         assert np.array_equal(read, sent[: writer.frames])
 
-    def test_a_disk_that_is_full_from_the_start_leaves_no_file(self, tmp_path: Path) -> None:
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-        try:
-            with pytest.raises(OutputError, match="File too large"):
-                AudioWriter(tmp_path / "a.flac", RATE_HZ, 3, 16)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    def test_a_disk_that_is_full_from_the_start_leaves_no_file(
+        self, tmp_path: Path, small_files: SmallFiles
+    ) -> None:
+        with small_files(1000), pytest.raises(OutputError, match="File too large"):
+            AudioWriter(tmp_path / "a.flac", RATE_HZ, 3, 16)
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("ending", ["flac", "wav"])
+    def test_an_interrupt_before_there_is_anything_leaves_no_file(
+        self, tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = audio_writer._ReservedFile.reserve
+
+        def interrupted(disk: audio_writer._ReservedFile, count: int) -> None:
+            made(disk, count)
+            signal.raise_signal(signal.SIGINT)
+
+        monkeypatch.setattr(audio_writer._ReservedFile, "reserve", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            AudioWriter(tmp_path / f"a.{ending}", RATE_HZ, 3, 16)
         assert not list(tmp_path.iterdir())
 
 

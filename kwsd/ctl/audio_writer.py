@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -99,16 +99,17 @@ class AudioWriter:
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
         self._disk = _ReservedFile(raw)
-        try:
+        # A file that nothing came into is not left behind.
+        with ExitStack() as undo:
+            undo.callback(path.unlink, missing_ok=True)
+            undo.callback(self._disk.close)
             self._reserve(0)
             with _interrupted_later():
                 self._file = sf.SoundFile(
                     self._disk, "w", rate_hz, channels, f"PCM_{sample_bits}", format=kind
                 )
-        except OutputError:
-            self._disk.close()
-            path.unlink(missing_ok=True)
-            raise
+                undo.callback(self._file.close)
+            undo.pop_all()
 
     def write(self, samples: FloatArray) -> None:
         """Take float32 [frames, channels], full scale 1.0.

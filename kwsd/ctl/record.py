@@ -18,9 +18,12 @@ def run(options: argparse.Namespace) -> int:
     what = stream.format
     writer = AudioWriter(options.file, what.rate_hz, what.channels, what.sample_bits, options.force)
     channels = f"{what.channels} channel{'s' if what.channels > 1 else ''}"
-    print(f"recording {what.device}: {channels}, {what.rate_hz} Hz; Ctrl-C ends it", flush=True)
     try:
         with writer:
+            print(
+                f"recording {what.device}: {channels}, {what.rate_hz} Hz; Ctrl-C ends it",
+                flush=True,
+            )
             for piece in stream.pieces(options.seconds):
                 writer.write(piece)
     except KeyboardInterrupt:
