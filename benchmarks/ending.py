@@ -9,11 +9,12 @@ from collections.abc import Callable
 from kwsd.errors import KwsdError
 
 
-def ended(name: str, run: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
+def ended(
+    name: str, run: Callable[[argparse.Namespace], int | None], args: argparse.Namespace
+) -> int:
     """Run a benchmark; gives the exit code, and a line for what was asked wrongly."""
     try:
-        run(args)
+        return run(args) or 0
     except KwsdError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return error.exit_code
-    return 0

@@ -24,7 +24,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from kwsd.errors import KwsdError, RuntimeUnavailable, UsageError
+from benchmarks.ending import ended
+from kwsd.errors import RuntimeUnavailable, UsageError
 from kwsd.evaluate.surroundings import convolve
 from kwsd.train.rooms import FAR_FIELD, simulate_rooms
 
@@ -188,16 +189,15 @@ def main() -> int:
     parser.add_argument("--rooms", type=int, default=0, help="simulated rooms for far copies")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--piper-voice", type=Path, help="voice of piper, an .onnx file")
-    args = parser.parse_args()
-    try:
-        if not args.phrase.strip():
-            raise UsageError("the phrase is empty: name what is to be said")
-        written, left_out = write_all(
-            args.phrase, args.out, max(0, args.rooms), args.seed, args.piper_voice
-        )
-    except KwsdError as error:
-        print(f"foreign_voices: {error}", file=sys.stderr)
-        return error.exit_code
+    return ended("foreign_voices", _run, parser.parse_args())
+
+
+def _run(args: argparse.Namespace) -> int:
+    if not args.phrase.strip():
+        raise UsageError("the phrase is empty: name what is to be said")
+    written, left_out = write_all(
+        args.phrase, args.out, max(0, args.rooms), args.seed, args.piper_voice
+    )
     for reason in left_out:
         print(f"left out: {reason}", file=sys.stderr)
     for engine, count in written.items():

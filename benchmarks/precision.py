@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.ending import ended
 from kwsd.dsp.features import BANDS
-from kwsd.errors import KwsdError
 from kwsd.evaluate.judge import judge
 from kwsd.evaluate.selection import select
 from kwsd.export.constants import Network, parse_network
@@ -140,34 +140,32 @@ def main() -> int:
     parser.add_argument("--split", default="dev")
     parser.add_argument("--negatives", type=Path, nargs="+", required=True)
     parser.add_argument("--workers", type=int, default=2)
-    args = parser.parse_args()
-    try:
-        package = load_package(find_package(args.model))
-        label = args.label or package.name
-        selection = select(None, args.negatives, args.index, label, args.split)
-        with tempfile.TemporaryDirectory() as folder:
-            made = {p: export(package, p, Path(folder) / p) for p in PRECISIONS}
-            heard = {p: judge(m, selection, workers=args.workers) for p, m in made.items()}
-            for precision, result in heard.items():
-                curve = result.curve
-                cells = []
-                for rate in RATES_PER_HOUR:
-                    point = curve.at_rate(rate)
-                    cells.append("-" if point is None else f"{point.misses} of {point.positives}")
-                none = curve.at_none_seen()
-                size = made[precision].network.stat().st_size
-                rates = ", ".join(f"{rate:g}" for rate in RATES_PER_HOUR)
-                print(
-                    f"{precision:5}  misses at {rates} FA/h: {', '.join(cells)}; none seen: "
-                    f"{none.misses} (threshold {none.threshold:.4f})  {result.hours:.2f} h"
-                )
-                print(f"{'':5}  {size} bytes, {step_us(made[precision]):.1f} us a step")
-            narrow, wide = (np.array([h.score for h in heard[p].heard]) for p in PRECISIONS)
-            print(f"largest difference of a positive's score: {np.abs(narrow - wide).max():.4f}")
-    except KwsdError as error:
-        print(f"precision: error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return ended("precision", _run, parser.parse_args())
+
+
+def _run(args: argparse.Namespace) -> None:
+    package = load_package(find_package(args.model))
+    label = args.label or package.name
+    selection = select(None, args.negatives, args.index, label, args.split)
+    with tempfile.TemporaryDirectory() as folder:
+        made = {p: export(package, p, Path(folder) / p) for p in PRECISIONS}
+        heard = {p: judge(m, selection, workers=args.workers) for p, m in made.items()}
+        for precision, result in heard.items():
+            curve = result.curve
+            cells = []
+            for rate in RATES_PER_HOUR:
+                point = curve.at_rate(rate)
+                cells.append("-" if point is None else f"{point.misses} of {point.positives}")
+            none = curve.at_none_seen()
+            size = made[precision].network.stat().st_size
+            rates = ", ".join(f"{rate:g}" for rate in RATES_PER_HOUR)
+            print(
+                f"{precision:5}  misses at {rates} FA/h: {', '.join(cells)}; none seen: "
+                f"{none.misses} (threshold {none.threshold:.4f})  {result.hours:.2f} h"
+            )
+            print(f"{'':5}  {size} bytes, {step_us(made[precision]):.1f} us a step")
+        narrow, wide = (np.array([h.score for h in heard[p].heard]) for p in PRECISIONS)
+        print(f"largest difference of a positive's score: {np.abs(narrow - wide).max():.4f}")
 
 
 if __name__ == "__main__":

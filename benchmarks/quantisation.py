@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.ending import ended
 from kwsd.block import FloatArray
 from kwsd.dsp.features import FRAME_SAMPLES, HOP_SAMPLES, features
-from kwsd.errors import AudioError, KwsdError
+from kwsd.errors import AudioError
 from kwsd.evaluate.curve import Curve, peak_after, peaks, smooth
 from kwsd.evaluate.noise import NoisePool
 from kwsd.evaluate.recording import Part, find_recordings, parts_of
@@ -35,6 +35,7 @@ from kwsd.model.stream import StreamingModel
 from kwsd.runtime.select import EVALUATION_ORDER, open_session
 from kwsd.train.layers import STRIDE, FloatNet, forward, load_net
 from kwsd.train.listen import detector_branch
+from kwsd.worker_pool import worker_pool
 
 RATES_PER_HOUR = (1.0, 0.5, 0.1)
 STEP_SAMPLES = STRIDE * HOP_SAMPLES
@@ -147,27 +148,26 @@ def main() -> int:
     parser.add_argument("--snr-db", type=float, default=10.0)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
-    args = parser.parse_args()
-    try:
-        package = load_package(find_package(args.model))
-        label = args.label or package.phrase
-        chosen = select(args.positives, args.negatives, args.index, label, None)
-        noise = NoisePool(find_recordings(args.noise), args.snr_db) if args.noise else None
-        started = (package.path, args.weights, Surroundings(noise))
-        words = _parts(tuple(p.path for p in chosen.positives)) * args.repeats
-        reels = wind_reels(_parts(chosen.negatives))
-        with ProcessPoolExecutor(args.workers, initializer=_open, initargs=started) as pool:
-            heard = [w for w in pool.map(_word, enumerate(words), chunksize=8) if w is not None]
-            wrong = list(pool.map(_reel, enumerate(reels)))
-    except KwsdError as error:
-        print(f"quantisation: error: {error}", file=sys.stderr)
-        return error.exit_code
+    return ended("quantisation", _run, parser.parse_args())
+
+
+def _run(args: argparse.Namespace) -> None:
+    package = load_package(find_package(args.model))
+    label = args.label or package.phrase
+    chosen = select(args.positives, args.negatives, args.index, label, None)
+    noise = NoisePool(find_recordings(args.noise), args.snr_db) if args.noise else None
+    started = (package.path, args.weights, Surroundings(noise))
+    words = _parts(tuple(p.path for p in chosen.positives)) * args.repeats
+    reels = wind_reels(_parts(chosen.negatives))
+    with worker_pool(args.workers, _open, started) as pool:
+        heard = [w for w in pool.map(_word, enumerate(words), chunksize=8) if w is not None]
+        wrong = list(pool.map(_reel, enumerate(reels)))
     if not heard or not any(row[2] for row in wrong):
-        print("quantisation: error: no usable word or no usable negative", file=sys.stderr)
-        return AudioError.exit_code
+        raise AudioError(
+            "no usable word or no usable negative: name other --positives, --index or --negatives"
+        )
     negatives = [[height for row in wrong for height in row[i]] for i in range(2)]
     report(heard, negatives, sum(row[2] for row in wrong) / 3600)
-    return 0
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
 
 For each package of the first folder that the second has too: the misses of both cards at every rate
 of false accepts, and whether those of the second lie within the 95 % interval (Wilson) that the
-first card states, or are fewer or more. Exit code 1 where some are more, 65 where a card cannot be
-read.
+first card states, or are fewer or more. What one side alone states is named on standard error. Exit
+code 1 where some are more, 65 where a card cannot be read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from kwsd.errors import KwsdError, MissingFileError, ModelError
+from benchmarks.ending import ended
+from kwsd.errors import MissingFileError, ModelError
 from kwsd.evaluate.intervals import wilson
 
 MORE = 1
@@ -80,17 +81,31 @@ class Row(NamedTuple):
         )
 
 
-def compare(stated: Path, again: Path) -> list[Row]:
-    """Every rate that both cards of a word state, words in the order of their names."""
+def compare(stated: Path, again: Path) -> tuple[list[Row], list[str]]:
+    """Every rate that both cards of a word state, words in the order of their names.
+
+    Returns
+    -------
+    list of Row
+        The rates.
+    list of str
+        What cannot be compared, because one side alone has it.
+    """
     names = sorted(path.parent.name for path in stated.glob("*/CARD.md"))
     shared = [name for name in names if (again / name).is_dir()]
     if not shared:
         raise MissingFileError(f"{again} holds none of the packages of {stated}")
     rows = []
+    alone = [f"{again} holds no {name}" for name in names if name not in shared]
     for name in shared:
         first, second = card_misses(stated / name), card_misses(again / name)
         rows += [Row(name, rate, first[rate], second[rate]) for rate in first if rate in second]
-    return rows
+        alone += [
+            f"{name}: one card alone states {rate} FA/h"
+            for rate in [*first, *second]
+            if (rate in first) != (rate in second)
+        ]
+    return rows, alone
 
 
 def main() -> int:
@@ -98,12 +113,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("stated", type=Path, help="packages, as shipped")
     parser.add_argument("again", type=Path, help="packages of the other run")
-    args = parser.parse_args()
-    try:
-        rows = compare(args.stated, args.again)
-    except KwsdError as error:
-        print(f"reproduced: {error}", file=sys.stderr)
-        return error.exit_code
+    return ended("reproduced", _run, parser.parse_args())
+
+
+def _run(args: argparse.Namespace) -> int:
+    rows, alone = compare(args.stated, args.again)
+    for line in alone:
+        print(f"reproduced: {line}", file=sys.stderr)
     print("| word | FA/h | card [95 %] | other run | |")
     print("| --- | --- | --- | --- | --- |")
     print("\n".join(map(str, rows)))

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.ending import ended
 from kwsd.block import SAMPLE_RATE_HZ
-from kwsd.errors import AudioError, KwsdError
+from kwsd.errors import AudioError
 from kwsd.evaluate.curve import first_crossing
 from kwsd.evaluate.recording import parts_of, read_part, speech_bounds
 from kwsd.evaluate.scoring import Scorer
@@ -65,24 +66,22 @@ def main() -> int:
     parser.add_argument(
         "--every", type=int, default=1, help="take every Nth recording only", metavar="N"
     )
-    args = parser.parse_args()
-    try:
-        for model in args.models:
-            for value, distances in distances_ms(model, args.index, args.every).items():
-                if not distances:
-                    print(f"{model}: none of its words was found")
-                    break
-                shown = np.percentile(distances, PERCENTILES)
-                width = shown[-1] - shown[0]
-                print(
-                    f"{model:14} pre-emphasis {value:4g}  n {len(distances):3}  "
-                    f"{' '.join(f'{ms:5.0f}' for ms in shown)} ms  width {width:4.0f} ms",
-                    flush=True,
-                )
-    except KwsdError as error:
-        print(f"word_ends: error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return ended("word_ends", _run, parser.parse_args())
+
+
+def _run(args: argparse.Namespace) -> None:
+    for model in args.models:
+        for value, distances in distances_ms(model, args.index, args.every).items():
+            if not distances:
+                print(f"{model}: none of its words was found")
+                break
+            shown = np.percentile(distances, PERCENTILES)
+            width = shown[-1] - shown[0]
+            print(
+                f"{model:14} pre-emphasis {value:4g}  n {len(distances):3}  "
+                f"{' '.join(f'{ms:5.0f}' for ms in shown)} ms  width {width:4.0f} ms",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -69,6 +69,18 @@ def test_a_card_far_away_is_told(
     assert printed.count("| more |") == 1 and printed.count("| within |") == 3
 
 
+def test_what_one_side_alone_states_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = rewritten(tmp_path, "| 0.5 | ", "| 0.3 | ")
+    assert run(monkeypatch, SHIPPED, again) == 0
+    printed = capsys.readouterr()
+    assert printed.out.count("| computer |") == 3
+    assert printed.err.count("one card alone states") == 2
+    assert "computer: one card alone states 0.3 FA/h" in printed.err
+    assert f"{again} holds no jarvis" in printed.err
+
+
 def test_what_cannot_be_compared_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

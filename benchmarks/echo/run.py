@@ -163,12 +163,13 @@ def _run(options: argparse.Namespace) -> None:
     processors |= with_several_detectors()
     for name in missing:
         print(f"skipped: {name}", file=sys.stderr)
+    judges = judges_of(options)  # what they refuse is refused before there is a file
     new = not options.out.exists()
     with options.out.open("a", newline="") as stream:
         table = csv.DictWriter(stream, COLUMNS)
         if new:
             table.writeheader()
-        for judge_name, judge, material in judges_of(options):
+        for judge_name, judge, material in judges:
             sets = (
                 ("playback", [s for seed in seeds for s in wake_scenes(material, seed)], SERS_DB),
                 (
