@@ -14,6 +14,7 @@ from kwsd.config_schema import SENSITIVITIES
 from kwsd.ctl.options import add_commands
 from kwsd.errors import EX_OK, KwsdError, UsageError
 from kwsd.sink.endpoint import CONTROL_SOCKET, default_endpoint
+from kwsd.termination import EX_INTERRUPTED
 
 _EPILOG = """\
 exit codes: 0 done; 64 usage, or the daemon refused; 65 audio that is faulty or ended; 66 file
@@ -105,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"kwsctl: error: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        return 130
+        return EX_INTERRUPTED
     except BrokenPipeError:
         return EX_OK
 

@@ -8,10 +8,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
+
+from kwsd.errors import RuntimeUnavailable
 
 EX_ORPHANED = 1
 
@@ -44,15 +47,23 @@ def worker_pool(
     ------
     ProcessPoolExecutor
         The pool.
+
+    Raises
+    ------
+    RuntimeUnavailable
+        A process ended before its work was done.
     """
     pool = ProcessPoolExecutor(workers, context, _start, (initializer, arguments))
     # No `with`: its own shutdown would take back the cancelling before the pool has seen it.
     try:
         yield pool
-    except BaseException:
+    except BrokenProcessPool:
+        raise RuntimeUnavailable(
+            f"one of {workers} processes ended early, perhaps for want of memory: "
+            "use fewer --workers"
+        ) from None
+    finally:
         pool.shutdown(cancel_futures=True)
-        raise
-    pool.shutdown()
 
 
 def _start(initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None:

@@ -15,6 +15,7 @@ import soundfile as sf
 import zmq
 from aipu_double.packages import compiled_copy
 from model_fixture import tone_bursts
+from processes import gone
 
 from kwsd.assemble import open_models, runtime_changes, runtime_state
 from kwsd.config import load_config
@@ -287,19 +288,6 @@ def engine_of(pid, limit_s=20.0):
                 return int(child)
         time.sleep(0.01)
     raise AssertionError("no engine")
-
-
-def gone(pid, limit_s=20.0):
-    """True once a process has ended."""
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] in "ZX":
-                return True
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        time.sleep(0.01)
-    return False
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -9,8 +9,11 @@ import time
 import numpy as np
 import pytest
 import soundfile as sf
+from processes import gone
 
+from kwsd.errors import RuntimeUnavailable
 from kwsd.termination import EX_TERMINATED
+from kwsd.worker_pool import worker_pool
 
 DEADLINE_S = 30.0
 
@@ -49,14 +52,6 @@ def until(what, seen):
     raise AssertionError(f"no {what} within {DEADLINE_S:.0f} s")
 
 
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(") ")[2][0] not in "ZX"
-    except FileNotFoundError:
-        return False
-
-
 @pytest.fixture(params=["fork", "spawn"])
 def owner(request, tmp_path):
     """A process with two workers that have begun a long list of jobs, and the workers."""
@@ -74,16 +69,16 @@ def owner(request, tmp_path):
 
 def test_workers_end_with_a_parent_that_is_killed(owner):
     process, workers = owner
-    assert all(map(alive, workers))
+    assert not any(gone(worker, limit_s=0.1) for worker in workers)
     process.kill()
-    until("end of the workers", lambda: not any(map(alive, workers)))
+    assert all(map(gone, workers))
 
 
 def test_a_terminated_parent_begins_no_job_that_waits(owner, tmp_path):
     process, workers = owner
     process.terminate()
     assert process.wait(DEADLINE_S) == 9
-    until("end of the workers", lambda: not any(map(alive, workers)))
+    assert all(map(gone, workers))
     # 10 000 jobs of 0.2 s on two processes take 17 minutes.
     assert len(list(tmp_path.glob("*.done"))) < 1000
     assert process.stderr.read() == ""
@@ -93,8 +88,16 @@ def test_an_interrupt_of_the_whole_terminal_is_the_parents_alone(owner):
     process, workers = owner
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(DEADLINE_S) != 0
-    until("end of the workers", lambda: not any(map(alive, workers)))
+    assert all(map(gone, workers))
     assert process.stderr.read().count("Traceback") == 1
+
+
+def test_a_worker_that_is_killed_is_told():
+    with (
+        pytest.raises(RuntimeUnavailable, match="one of 2 processes ended early.*--workers"),
+        worker_pool(2, time.sleep, (0,)) as pool,
+    ):
+        list(pool.map(signal.raise_signal, [signal.SIGKILL] * 4))
 
 
 def test_a_terminated_kwsmodel_says_so_and_leaves_nothing(tone_model, tmp_path):
@@ -132,4 +135,4 @@ def test_a_terminated_kwsmodel_says_so_and_leaves_nothing(tone_model, tmp_path):
     assert "Traceback" not in err
     assert out == ""
     assert not (tmp_path / "scores.csv").exists()
-    until("end of the workers", lambda: not any(map(alive, pids)))
+    assert all(map(gone, pids))

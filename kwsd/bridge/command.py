@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from kwsd import __version__
 from kwsd.errors import EX_OK, KwsdError, UsageError
+from kwsd.termination import EX_INTERRUPTED
 
 _EPILOG = """\
 Settings come from the file and from KWSD_{name}_... variables, which win: docs/bridges.md.
@@ -68,5 +69,5 @@ def run_bridge(
         print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        return 130
+        return EX_INTERRUPTED
     return EX_OK

@@ -7,13 +7,12 @@ number of workers nor the order in which they finish changes a figure.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from kwsd.errors import AudioError, RuntimeUnavailable
+from kwsd.errors import AudioError
 from kwsd.evaluate.curve import peak_after, peaks
 from kwsd.evaluate.recording import Part, parts_of
 from kwsd.evaluate.result import Heard, Peak, Result
@@ -214,13 +213,7 @@ def _outcomes(
     Scorer(package).close()
     started = (package.path, surroundings, seed)
     with worker_pool(workers, _start, started) as pool:
-        try:
-            yield from pool.map(_work, jobs)
-        except BrokenProcessPool:
-            raise RuntimeUnavailable(
-                f"one of {workers} processes ended early, perhaps for want of memory: "
-                "use fewer --workers"
-            ) from None
+        yield from pool.map(_work, jobs)
 
 
 def judge(
