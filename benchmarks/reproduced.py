@@ -3,9 +3,9 @@
     python -m benchmarks.reproduced models OUT
 
 For each package of the first folder that the second has too: the misses of both cards at every rate
-of false accepts, and whether those of the second lie within the 95 % interval (Wilson) that the
-first card states, or are fewer or more. What one side alone states is named on standard error. Exit
-code 1 where some are more, 65 where a card cannot be read.
+of false accepts, close by and far away, and whether those of the second lie within the 95 %
+interval (Wilson) that the first card states, or are fewer or more. What one side alone states is
+named on standard error. Exit code 1 where some are more, 65 where a card cannot be read.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from kwsd.evaluate.intervals import wilson
 MORE = 1
 """Exit code where a card promises what the other run did not give."""
 
+_FAR = "Far away:"
 _ROW = re.compile(r"\| ([\d.]+|none seen) \| [\d.]+ \| [^|]*\((\d+) of (\d+)\) \|")
 
 
@@ -40,7 +41,7 @@ class Misses(NamedTuple):
 
 
 def card_misses(package: Path) -> dict[str, Misses]:
-    """Misses at each rate of false accepts that a card states.
+    """Misses at each rate of false accepts that a card states; "0.5 far" is one far away.
 
     Raises
     ------
@@ -52,8 +53,13 @@ def card_misses(package: Path) -> dict[str, Misses]:
     path = package / "CARD.md"
     if not path.is_file():
         raise MissingFileError(f"{path} is not there: both folders are of kwsmodel train --out")
-    rows = _ROW.findall(path.read_text())
-    found = {rate: Misses(int(count), int(total)) for rate, count, total in rows if int(total)}
+    close, _, far = path.read_text().partition(_FAR)
+    found = {
+        rate + suffix: Misses(int(count), int(total))
+        for text, suffix in ((close, ""), (far, " far"))
+        for rate, count, total in _ROW.findall(text)
+        if int(total)
+    }
     if not found:
         raise ModelError(f"{path} states no misses")
     return found

@@ -11,7 +11,7 @@ pytest.importorskip("soxr", reason="training pools need soxr")
 
 from kwsd.dsp.features import BANDS
 from kwsd.train import augment
-from kwsd.train.augment import LABEL_STEPS, WINDOW_FRAMES, Windows
+from kwsd.train.augment import LABEL_STEPS, WINDOW_FRAMES, HardPlace, Windows
 from kwsd.train.layers import STRIDE
 from kwsd.train.pools import Pools, Word
 from kwsd.train.stationary import stationary_noises
@@ -117,7 +117,7 @@ def test_half_of_a_recorded_word_is_never_all_of_it(monkeypatch: pytest.MonkeyPa
     windows = Windows(Pools([word], {"speech": np.full((2000, BANDS), -18.0, np.float16)}))
     heard = np.zeros((60, 2), bool)
     for seed in range(60):
-        window = windows._negative(np.random.default_rng(seed))
+        window, _ = windows._negative(np.random.default_rng(seed))
         others = window[:, 15:20].max(axis=1) + 1e-3
         heard[seed] = [(window[:, b : b + 4].max(axis=1) > 10 * others).any() for b in (4, 30)]
     assert heard.any(axis=0).all() and not heard.all(axis=1).any()
@@ -141,13 +141,32 @@ def test_mined_places_are_drawn_again() -> None:
     def windows_with_the_tone(mined: bool) -> int:
         windows = Windows(pools)
         if mined:
-            windows.hard = [("speech", 1260)]
+            windows.hard = [HardPlace("speech", 1260, False)]
         features = windows.batch(np.random.default_rng(10), 0, 40).features
         contrast = features[:, TONE_BAND].max(axis=1) - features[:, TONE_BAND + 8].max(axis=1)
         return int((contrast > 0.5).sum())
 
     # Two places share one stream of 20 s: by chance alone few windows hold the tone.
     assert windows_with_the_tone(mined=True) >= windows_with_the_tone(mined=False) + 4
+
+
+@pytest.mark.parametrize("roomy", [False, True])
+def test_what_was_mined_in_a_room_is_heard_in_one(
+    roomy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(augment, "HARD_SHARE", 1.0)
+    monkeypatch.setattr(augment, "HALF_WORD_SHARE", 0.0)
+    in_rooms = []
+
+    def counted(rng: object, power: np.ndarray, ripples: object) -> np.ndarray:
+        in_rooms.append(len(power))
+        return power
+
+    monkeypatch.setattr(augment, "reverberated", counted)
+    windows = Windows(made_up_pools(("speech",)))
+    windows.hard = [HardPlace("speech", 1000, roomy)]
+    windows.batch(np.random.default_rng(13), 0, 60)
+    assert in_rooms == [60] if roomy else 10 < in_rooms[0] < 50
 
 
 def test_spliced_negatives_are_new_and_unlabelled() -> None:

@@ -12,6 +12,7 @@ pytest.importorskip("soxr", reason="training pools need soxr")
 pytest.importorskip("pyroomacoustics", reason="training needs pyroomacoustics")
 
 from kwsd.evaluate.selection import Positive  # noqa: E402
+from kwsd.evaluate.surroundings import QUIET  # noqa: E402
 from kwsd.train.recordings import Recording  # noqa: E402
 from kwsd.train.rehearsal import LEAD_FRAMES, rehearse  # noqa: E402
 
@@ -37,34 +38,46 @@ def other(tmp_path: Path, role: str) -> Recording:
     return Recording(recording(tmp_path, role, 3.0, 0.05), role, role, "as supplied", 3.0)
 
 
-def test_words_are_heard_in_quiet_noise_and_playback(tmp_path, positives) -> None:
+def test_words_are_heard_in_quiet_rooms_noise_and_playback(tmp_path, positives) -> None:
     lines: list[str] = []
     negatives = [other(tmp_path, "speech"), other(tmp_path, "noise")]
     found = rehearse(positives, negatives, tmp_path / "kept", lines.append)
     assert found is not None
-    assert found.phrases.tolist() == [0, 1] * 3
-    assert found.hours == pytest.approx(6.0 / 3600, rel=0.01)
-    assert "6 words" in lines[-1]
+    assert found.phrases.tolist() == [0, 1] * 4
+    # Negatives are heard as they are and in rooms.
+    assert found.hours == pytest.approx(12.0 / 3600, rel=0.01)
+    assert "8 words" in lines[-1]
     # Each begins where its word may be found, with no more before it than the features need.
     gaps = found.bounds[:, 0] - np.concatenate([[0], found.bounds[:-1, 1]])
-    assert np.all(gaps <= LEAD_FRAMES) and np.all(gaps[:4] < gaps[4:].max())
+    assert np.all(gaps <= LEAD_FRAMES) and np.all(gaps[:6] < gaps[6:].max())
     power = found.words.astype(np.float32).mean(axis=1)
     quiet, noisy = (
-        float(np.median(power[first - 60 : first - 10])) for first in found.bounds[[0, 2], 0]
+        float(np.median(power[first - 60 : first - 10])) for first in found.bounds[[0, 4], 0]
     )
     assert noisy > quiet + 2.0
     # The second word finds the negatives ready.
     again = rehearse(positives, negatives, tmp_path / "kept", lines.append)
     assert again is not None
     np.testing.assert_array_equal(again.words, found.words)
-    assert len(list((tmp_path / "kept").glob("heard-*.npz"))) == 2
+    assert len(list((tmp_path / "kept").glob("heard-*.npz"))) == 4
 
 
-def test_without_noise_words_are_heard_as_they_are(tmp_path, positives) -> None:
+def test_without_noise_words_are_heard_as_they_are_and_in_rooms(tmp_path, positives) -> None:
     (tmp_path / "broken.wav").write_text("no recording")
     some = [*positives, (1, Positive(tmp_path / "broken.wav", ""))]
     found = rehearse(some, [other(tmp_path, "speech")], tmp_path / "kept", lambda line: None)
-    assert found is not None and found.phrases.tolist() == [0, 1]
+    assert found is not None and found.phrases.tolist() == [0, 1] * 2
+    word, roomy = (
+        found.words[first:end].astype(np.float32).mean(axis=1) for first, end in found.bounds[::2]
+    )
+    # Reverberation fills what is quiet behind a word: more frames lie near the loudest.
+    assert np.sum(roomy > roomy.max() - 7) > np.sum(word > word.max() - 7) + 5
+
+
+def test_negatives_are_heard_where_words_are(tmp_path, positives) -> None:
+    some = [other(tmp_path, "speech")]
+    found = rehearse(positives, some, tmp_path / "kept", lambda line: None, [QUIET])
+    assert found is not None and found.hours == pytest.approx(3.0 / 3600, rel=0.01)
 
 
 def test_nothing_to_rehearse_with_is_said_by_none(tmp_path, positives) -> None:

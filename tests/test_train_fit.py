@@ -27,12 +27,14 @@ from kwsd.train.float_scores import (  # noqa: E402
     score_stream,
     smooth,
 )
-from kwsd.train.layers import forward  # noqa: E402
+from kwsd.train.layers import STRIDE, forward  # noqa: E402
 from kwsd.train.lessons import LessonBatch, LessonWindows  # noqa: E402
 from kwsd.train.network import Network, Shape, to_float_net  # noqa: E402
 from kwsd.train.pools import Pools, Word, save  # noqa: E402
 from kwsd.train.pupil import Pupil  # noqa: E402
 from kwsd.train.rehearsal import Rehearsal  # noqa: E402
+from kwsd.train.reverberation import STRETCH_FRAMES  # noqa: E402
+from kwsd.train.ripples import Ripples  # noqa: E402
 from kwsd.train.teacher import EVERY_FRAMES, SIZE, Lesson  # noqa: E402
 
 SMALL = Shape(channels=8, stem_frames=5, filters=((4, 6, 2),), kernels=(3, 5), dilations=(1, 2))
@@ -296,8 +298,27 @@ def test_what_says_another_phrase_counts_against_a_phrase() -> None:
 def test_room_tone_is_not_mined(pools: Pools) -> None:
     tone = np.concatenate([pools.negatives["speech"], pools.negatives["noise"]])
     network = Network(SMALL).eval()
-    found = fitting._mine(network, Pools(pools.words, {**pools.negatives, "tone": tone}))
-    assert {kind for kind, _ in found} == {"speech", "noise"}
+    toned = Pools(pools.words, {**pools.negatives, "tone": tone})
+    ripples = Ripples(STRETCH_FRAMES * BANDS)
+    found = fitting._mine(network, toned, np.random.default_rng(0), ripples)
+    assert {place.kind for place in found} == {"speech", "noise"}
+
+
+def test_what_only_a_room_brings_out_is_mined(
+    pools: Pools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clicks = np.full((3000, BANDS), -18, np.float16)
+    clicks[1500] = 0.0
+
+    def fading(network: object, stream: np.ndarray) -> np.ndarray:
+        levels = stream.astype(np.float32).mean(axis=1)[::STRIDE, None]
+        return ((levels > -12) & (levels < -6)).astype(np.float32)
+
+    monkeypatch.setattr(fitting, "score_stream", fading)
+    ripples = Ripples(STRETCH_FRAMES * BANDS)
+    only = Pools(pools.words, {"speech": clicks})
+    found = fitting._mine(Network(SMALL), only, np.random.default_rng(0), ripples)
+    assert found and all(place.roomy and 1500 < place.frame < 1600 for place in found)
 
 
 def test_operating_logits_are_those_of_the_network() -> None:

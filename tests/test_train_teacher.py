@@ -173,7 +173,7 @@ def test_an_answer_is_due_at_the_step_that_has_heard_its_last_frame(
 ) -> None:
     heard: list[np.ndarray] = []
 
-    def features(rng: np.random.Generator, power: np.ndarray) -> np.ndarray:
+    def features(rng: np.random.Generator, power: np.ndarray, roomy: np.ndarray) -> np.ndarray:
         heard.append(power)
         return np.zeros((len(power), BANDS, WINDOW_FRAMES), np.float32)
 

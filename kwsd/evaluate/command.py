@@ -10,8 +10,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from kwsd.assemble import keyword_of
 from kwsd.errors import UsageError
 from kwsd.evaluate.det import draw_det
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
     from kwsd.train.rooms import Room
-
-ROOMS = 40
 
 DESCRIPTION = """\
 Runs every recording through the daemon's whole chain (front end with one microphone, features,
@@ -178,11 +174,11 @@ def _surroundings(args: argparse.Namespace) -> tuple[Surroundings, str]:
         said.append(f"noise at {noise.snr_db:g} dB ({len(noise.paths)} recordings)")
     rooms: tuple[Room, ...] = ()
     if args.far or args.playback:
-        from kwsd.train.rooms import FAR_FIELD, simulate_rooms
+        from kwsd.train.rooms import far_rooms
 
-        rooms = tuple(simulate_rooms(ROOMS, np.random.default_rng([args.seed, 9]), FAR_FIELD))
+        rooms = far_rooms(args.seed)
     if args.far:
-        said.append(f"far field ({ROOMS} simulated rooms)")
+        said.append(f"far field ({len(rooms)} simulated rooms)")
     playback = _pool(args.playback, args.ser_db, -15.0)
     if playback is not None:
         said.append(f"playback at {playback.snr_db:g} dB ({len(playback.paths)} recordings)")

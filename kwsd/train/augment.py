@@ -1,7 +1,7 @@
 """Training windows: phrases placed among speech, noise and echo residue, with labels.
 
 Works on mel power, where mixing sounds is adding powers. Each window is drawn anew: level, noise,
-microphone colour, noise floor, telephone band, tempo, vocal-tract length and articulation.
+room, microphone colour, noise floor, telephone band, tempo, vocal-tract length and articulation.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from kwsd.dsp.features import BANDS, pcen
 from kwsd.train.layers import STRIDE
 from kwsd.train.pools import Pools, Word
+from kwsd.train.reverberation import STRETCH_FRAMES, reverberated
+from kwsd.train.ripples import Ripples
 from kwsd.train.voices import Variety, retracted
 
 FloatArray = NDArray[np.float32]
@@ -70,8 +72,21 @@ SPLICE_FRAMES = (8, 50)
 
 SPLICE_TRACT = (-0.15, 0.15)
 SPLICE_GAIN = 3.0
-RIPPLES = 1 << 20
-"""Length of the table of a noise floor's fluctuations."""
+ROOM_SHARE = 0.45
+"""Of the windows that are put into a room, those included that were recorded in one."""
+
+
+class HardPlace(NamedTuple):
+    """Where in the negatives an earlier network heard a phrase."""
+
+    kind: str
+    """Of the stream."""
+
+    frame: int
+    """In it."""
+
+    roomy: bool
+    """Only heard so in a room."""
 
 
 class Batch(NamedTuple):
@@ -118,11 +133,11 @@ class Windows:
         self._streams = {k: s for k, s in pools.negatives.items() if len(s) > 2 * TOTAL_FRAMES}
         self._kinds = _shares(KIND_SHARES, self._streams)
         self._noises = _shares(NOISE_SHARES, self._streams)
-        # A gamma draw is dear: a window takes a stretch of a long table.
-        table = np.random.default_rng(0).gamma(4, 0.25, RIPPLES + TOTAL_FRAMES * BANDS)
-        self._ripples = (table + 1e-3).astype(np.float32)
-        self.hard: list[tuple[str, int]] = []
-        """Places (kind, frame) that an earlier network took for a phrase."""
+        self.ripples = Ripples(STRETCH_FRAMES * BANDS)
+        """Of noise floors, and of interference in rooms."""
+
+        self.hard: list[HardPlace] = []
+        """From which negatives are drawn more often."""
 
     @property
     def phrases(self) -> int:
@@ -136,17 +151,21 @@ class Windows:
         power = np.empty((count, TOTAL_FRAMES, BANDS), np.float32)
         label = np.zeros((count, steps, self.phrases), np.float32)
         weight = np.ones_like(label)
+        roomy = rng.random(count) < ROOM_SHARE
         for row in range(count):
             if row < positives * self.phrases:
                 phrase = row // positives
                 frames, end = self._positive(rng, phrase)
                 _mark(label[row, :, phrase], weight[row, :, phrase], end)
             else:
-                frames = self._negative(rng)
+                frames, must = self._negative(rng)
+                roomy[row] |= must
             power[row] = frames
-        return Batch(self.features(rng, power), label, weight)
+        return Batch(self.features(rng, power, roomy), label, weight)
 
-    def features(self, rng: np.random.Generator, power: FloatArray) -> FloatArray:
+    def features(
+        self, rng: np.random.Generator, power: FloatArray, roomy: NDArray[np.bool_]
+    ) -> FloatArray:
         """What the network gets of some windows, with noise, a microphone and a level for each.
 
         Parameters
@@ -154,13 +173,16 @@ class Windows:
         rng : Generator
             Of the draws.
         power : ndarray, float32 [batch, TOTAL_FRAMES, BANDS]
-            Mel power.
+            Mel power; is written to.
+        roomy : ndarray, bool [batch]
+            Which are put into a room.
 
         Returns
         -------
         ndarray, float32 [batch, BANDS, WINDOW_FRAMES]
             Features.
         """
+        power[roomy] = reverberated(rng, power[roomy], self.ripples)
         degraded = np.stack([self._degrade(rng, frames) for frames in power])
         features = pcen(degraded)[:, WARM_FRAMES:]
         for window in features:
@@ -210,13 +232,15 @@ class Windows:
         around[first:last] += word[first - at : last - at]
         return around
 
-    def _negative(self, rng: np.random.Generator) -> FloatArray:
+    def _negative(self, rng: np.random.Generator) -> tuple[FloatArray, bool]:
+        """Power, and whether it is to be put into a room whatever the share."""
         if rng.random() < HALF_WORD_SHARE:
-            return self._half_word(rng)
+            return self._half_word(rng), False
         if rng.random() < self._splice_share:
-            return self._splice(rng)
+            return self._splice(rng), False
+        roomy = False
         if self.hard and rng.random() < HARD_SHARE:
-            kind, peak = self.hard[int(rng.integers(len(self.hard)))]
+            kind, peak, roomy = self.hard[int(rng.integers(len(self.hard)))]
             stream = self._streams[kind]
             start = peak + _between(rng, 10, WINDOW_FRAMES - 80) - TOTAL_FRAMES
             start = int(np.clip(start, 0, len(stream) - TOTAL_FRAMES))
@@ -225,7 +249,7 @@ class Windows:
             frames = self._cut(rng, self._kind(rng))
         if rng.random() < 0.3:
             frames = retracted(rng, frames, OTHER_TRACT)
-        return frames
+        return frames, roomy
 
     def _half_word(self, rng: np.random.Generator) -> FloatArray:
         word, first, end = self._word(rng, int(rng.integers(self.phrases)))
@@ -257,8 +281,7 @@ class Windows:
         frames *= np.float32(np.exp(rng.normal(-1.0, 1.5)))
         tilt = 0.5 * np.linspace(-1, 1, BANDS) * rng.uniform(0, 4)
         floor = np.exp(rng.uniform(-20, -10) - tilt).astype(np.float32)
-        start = int(rng.integers(RIPPLES))
-        frames += floor * self._ripples[start : start + frames.size].reshape(frames.shape)
+        frames += floor * self.ripples.draw(rng, frames.shape)
         if rng.random() < 0.1:
             frames[:, -_between(rng, 4, 14) :] = np.exp(-18.0)
         return np.minimum(frames, np.float32(LOUDEST))

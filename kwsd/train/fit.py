@@ -15,13 +15,15 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from kwsd.progress import Report
-from kwsd.train.augment import KIND_SHARES, Batch, Windows
+from kwsd.train.augment import KIND_SHARES, Batch, HardPlace, Windows
 from kwsd.train.float_scores import peaks, score_stream, smooth
 from kwsd.train.layers import STRIDE
 from kwsd.train.lessons import LessonBatch, LessonWindows
 from kwsd.train.network import Network, Shape
 from kwsd.train.pools import Pools
 from kwsd.train.pupil import Pupil
+from kwsd.train.reverberation import stream_in_rooms
+from kwsd.train.ripples import Ripples
 from kwsd.train.teacher import Lesson
 from kwsd.train.work_file import work_file
 
@@ -109,16 +111,20 @@ def _batches(
     )
 
 
-def _mine(network: nn.Module, pools: Pools) -> list[tuple[str, int]]:
-    """Where in the negatives the network hears a phrase."""
+def _mine(
+    network: nn.Module, pools: Pools, rng: np.random.Generator, ripples: Ripples
+) -> list[HardPlace]:
+    """Where in the negatives, as they are and in rooms, the network hears a phrase."""
     network.eval()
     hard = []
     for kind, stream in pools.negatives.items():
         # Room tone may still hold a trace of the word that it surrounded: it is no negative.
         if kind in KIND_SHARES and len(stream) > 1000:
-            for scores in smooth(score_stream(network, stream)).T:
-                found = peaks(scores)[:MINED_PER_KIND]
-                hard += [(kind, step * STRIDE) for _, step in found]
+            places = ((False, stream), (True, stream_in_rooms(rng, stream, ripples)))
+            for roomy, heard in places:
+                for scores in smooth(score_stream(network, heard)).T:
+                    found = peaks(scores)[:MINED_PER_KIND]
+                    hard += [HardPlace(kind, step * STRIDE, roomy) for _, step in found]
     return hard
 
 
@@ -197,7 +203,7 @@ def fit(
             lowest = float(stored["lowest"])
             optimizer.load_state_dict(stored["optimizer"])
             schedule.load_state_dict(stored["schedule"])
-            windows.hard = [(str(kind), int(frame)) for kind, frame in stored["hard"]]
+            windows.hard = [HardPlace(*place) for place in stored["hard"]]
             first = int(stored["step"])
             if first < config.steps:
                 report(f"going on from step {first}")
@@ -209,7 +215,8 @@ def fit(
     batches: Iterator[Any] = iter(())
     for step in range(first, config.steps):
         if step in mining:
-            windows.hard = _mine(network, pools)
+            rng = np.random.default_rng([config.seed, 5, step])
+            windows.hard = _mine(network, pools, rng, windows.ripples)
             report(f"step {step}: {len(windows.hard)} hard places")
         if step == first or step in changes:
             # Drawn ahead up to where the hard places change or the teacher leaves.
@@ -245,7 +252,7 @@ def fit(
                     "lowest": lowest,
                     "optimizer": optimizer.state_dict(),
                     "schedule": schedule.state_dict(),
-                    "hard": windows.hard,
+                    "hard": [tuple(place) for place in windows.hard],
                 },
             )
     return (mean if cost is None else chosen).cpu().eval()

@@ -14,6 +14,7 @@ from kwsd.dsp.features import BANDS
 from kwsd.progress import Report
 from kwsd.train.augment import (
     OTHER_TRACT,
+    ROOM_SHARE,
     TOTAL_FRAMES,
     WARM_FRAMES,
     WINDOW_FRAMES,
@@ -197,7 +198,8 @@ class LessonWindows:
             power[row] = frames
             given = lesson.answers[first + self._rows].astype(np.float32)
             answers[row, self._steps] = (given - self._mean) / self._spread
-        return LessonBatch(self._windows.features(rng, power), answers)
+        roomy = rng.random(count) < ROOM_SHARE
+        return LessonBatch(self._windows.features(rng, power, roomy), answers)
 
     def _draw(self, rng: np.random.Generator) -> Lesson:
         real = True in self._shelves and (False not in self._shelves or rng.random() < REAL_SHARE)

@@ -15,6 +15,7 @@ from kwsd.evaluate.judge import judge
 from kwsd.evaluate.judge import plan as plan_jobs
 from kwsd.evaluate.result import Result
 from kwsd.evaluate.selection import Positive, Selection
+from kwsd.evaluate.surroundings import Surroundings
 from kwsd.model.package import ModelPackage, Sensitivity, Timing
 from kwsd.model.write import DataSource, PackageContent, write_package
 from kwsd.progress import Report
@@ -42,6 +43,7 @@ from kwsd.train.pools import MIN_POSITIVES, Pools, Spoken
 from kwsd.train.quantise import calibrate
 from kwsd.train.recordings import amounts
 from kwsd.train.rehearsal import rehearse
+from kwsd.train.rooms import far_rooms
 from kwsd.train.teacher import the_teacher
 from kwsd.train.tflite_writer import write_tflite
 from kwsd.train.vectors import record
@@ -188,9 +190,12 @@ def _package(
     )
     with tempfile.TemporaryDirectory() as folder:
         draft = write_package(Path(folder) / "draft", content)
-        result = judge(draft, selection, workers=plan.workers)
-    points = choose_points(result.curve)
-    delays = result.latencies_ms(points["medium"].threshold)
+        jobs = plan_jobs(selection)
+        result = judge(draft, selection, workers=plan.workers, jobs=jobs)
+        rooms = Surroundings(rooms=far_rooms(), far=True)
+        far = judge(draft, selection, rooms, workers=plan.workers, jobs=jobs)
+    points = choose_points(result.curve, far.curve)
+    delays = result.latencies_ms(points["medium"].close.threshold)
     content = replace(
         content,
         sensitivities=sensitivities(points),
@@ -201,6 +206,7 @@ def _package(
         plan.command,
         net,
         result,
+        far,
         points,
         _synthetic(result, spoken),
         tuple(t.phrase for t in plan.targets if t != target),

@@ -1,8 +1,10 @@
 """Rehearsal: development recordings as mel power, so that a float network is judged in seconds.
 
 Staged as the evaluation does it and passed through the detector branch once; negatives are kept
-per collection, so that the next word finds them ready. Words are heard as they are, in noise and
-over the device's own playback: misses of clean words alone are too few to tell checkpoints apart.
+per collection, so that the next word finds them ready. Words are heard as they are, far away in
+rooms, in noise and over the device's own playback: misses of clean words alone are too few to tell
+checkpoints apart. Negatives are heard as they are and far away: a network that is seldom wrong
+about speech close by may often be about speech in a room (docs/benchmarks/models.md).
 The figures choose a checkpoint only; what a card states comes from the int8 model through the
 whole chain.
 """
@@ -59,7 +61,7 @@ class Rehearsal:
     """int64 [positives]: which phrase each says."""
 
     negatives: LogPower
-    """All negatives in one stream, float16 [frames, bands]."""
+    """All negatives in one stream, once in each place, float16 [frames, bands]."""
 
     hours: float
     """Their length, pauses not counted."""
@@ -123,8 +125,8 @@ def rehearse(
     report : callable
         Gets one line.
     surroundings : sequence of Surroundings, optional
-        In which words are heard; by default quiet, noise and playback from the sounds among the
-        negatives.
+        In which words are heard, and negatives where there is neither noise nor playback; by
+        default quiet, rooms, and noise and playback from the sounds among the negatives.
 
     Returns
     -------
@@ -132,11 +134,12 @@ def rehearse(
         None where nothing can be used: then the last weights are taken.
     """
     noises = [recording.path for recording in negatives if recording.role == "noise"]
+    everywhere = surroundings or _surroundings(noises)
     words: list[LogPower] = []
     bounds: list[tuple[int, int]] = []
     phrases: list[int] = []
     at = 0
-    for staging, around in enumerate(surroundings or _surroundings(noises)):
+    for staging, around in enumerate(everywhere):
         for number, (phrase, positive) in enumerate(positives):
             try:
                 part, *_ = parts_of(positive.path)
@@ -156,10 +159,12 @@ def rehearse(
     collections: dict[str, list[Path]] = {}
     for recording in negatives:
         collections.setdefault(recording.set, []).append(recording.path)
-    for paths in collections.values():
-        heard, length_s = _collection(paths, folder)
-        streams += heard
-        seconds += length_s
+    for around in everywhere:
+        if around.noise is None and around.playback is None:
+            for paths in collections.values():
+                heard, length_s = _collection(paths, around, folder)
+                streams += heard
+                seconds += length_s
     report(
         f"development: {len(words)} words in all surroundings, {seconds / 3600:.2f} h of negatives"
     )
@@ -175,20 +180,24 @@ def rehearse(
 
 
 def _surroundings(noises: Sequence[Path]) -> list[Surroundings]:
-    """Quiet; with sounds to draw from also noise, and playback in simulated rooms."""
-    if not noises:
-        return [QUIET]
+    """Quiet and rooms; with sounds to draw from also noise, and playback in rooms."""
     rooms = tuple(simulate_rooms(ROOMS, np.random.default_rng(ROOMS), FAR_FIELD))
+    places = [QUIET, Surroundings(rooms=rooms, far=True)]
+    if not noises:
+        return places
     return [
-        QUIET,
+        *places,
         Surroundings(noise=NoisePool(noises, NOISE_SNR_DB)),
         Surroundings(rooms=rooms, playback=NoisePool(noises, PLAYBACK_SER_DB)),
     ]
 
 
-def _collection(paths: Sequence[Path], folder: Path) -> tuple[list[LogPower], float]:
+def _collection(
+    paths: Sequence[Path], around: Surroundings, folder: Path
+) -> tuple[list[LogPower], float]:
     """Frames and seconds of one collection, from the folder if they were made before."""
-    stored = folder / f"heard-{recipe_key(paths)}.npz"
+    place = ["far", len(around.rooms)] if around.far else []
+    stored = folder / f"heard-{recipe_key([*paths, *place])}.npz"
     if stored.is_file():
         with np.load(stored, allow_pickle=False) as arrays:
             return [arrays["frames"]], float(arrays["seconds"])
@@ -201,11 +210,11 @@ def _collection(paths: Sequence[Path], folder: Path) -> tuple[list[LogPower], fl
     heard: list[LogPower] = []
     seconds = 0.0
     for number, some in enumerate(wind_reels(parts)):
-        reel = stage_reel(some, QUIET, np.random.default_rng([number]))
+        reel = stage_reel(some, around, np.random.default_rng([number]))
         if reel.parts:
             heard.append(hear(reel.pcm))
             seconds += reel.seconds
     if heard:
-        with work_file(stored) as place:
-            np.savez(place, frames=np.concatenate(heard), seconds=seconds)
+        with work_file(stored) as unfinished:
+            np.savez(unfinished, frames=np.concatenate(heard), seconds=seconds)
     return heard, seconds

@@ -31,6 +31,9 @@ TRAINING = RoomRange()
 FAR_FIELD = RoomRange((0.3, 0.6), (1.0, 3.0))
 """The far field of published comparisons."""
 
+FAR_ROOMS = 40
+"""In which recordings are judged that are far away."""
+
 SHORTEST_S = 0.05
 LONGEST_S = 0.7
 MAX_ORDER = 20
@@ -97,6 +100,11 @@ def simulate_rooms(count: int, rng: np.random.Generator, drawn: RoomRange = TRAI
         talker, speaker = (np.asarray(box.rir[0][i], np.float64) for i in range(2))
         rooms.append(Room(_unit(talker, keep_delay=False), _unit(speaker, keep_delay=True)))
     return rooms
+
+
+def far_rooms(seed: int = 0) -> tuple[Room, ...]:
+    """The rooms of a judgement: those of a seed are the same for a card and for an evaluation."""
+    return tuple(simulate_rooms(FAR_ROOMS, np.random.default_rng([seed, 9]), FAR_FIELD))
 
 
 def measured_rooms(
