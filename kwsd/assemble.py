@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from kwsd.block import SAMPLE_RATE_HZ
+from kwsd.block import BLOCK_SAMPLES, SAMPLE_RATE_HZ
 from kwsd.branch_ear import BranchEar
 from kwsd.chain import Chain, Keyword, Tap
 from kwsd.config import Config
@@ -220,6 +220,7 @@ def build_chain(
     taps: Sequence[Tap] = (),
     takes_voice: bool = True,
     before: Chain | None = None,
+    block_samples: int = BLOCK_SAMPLES,
 ) -> Chain:
     """The chain for a source.
 
@@ -238,6 +239,8 @@ def build_chain(
     before : Chain, optional
         The chain that this one replaces on the same source: where its front end can serve, it goes
         on with all that it has learnt of the echo.
+    block_samples : int
+        See `Chain`.
 
     Returns
     -------
@@ -260,7 +263,7 @@ def build_chain(
         has_reference=info.has_reference,
         features=features,
     )
-    return Chain(front_end, models, taps)
+    return Chain(front_end, models, taps, block_samples)
 
 
 def _load(path: Path) -> ModelPackage | MicroModel:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from kwsd.block import Block
+from kwsd.block import BLOCK_SAMPLES, Block
 from kwsd.branch_ear import BranchEar
 from kwsd.decision import Decision
 from kwsd.dsp.frontend import FrontEndConfig, FrontEndFrame
@@ -109,6 +109,9 @@ class Chain:
         Models; none is allowed and gives no events.
     taps : sequence of Tap
         Listeners.
+    block_samples : int
+        What is processed at once. The metrics in events are per block, and so is what is known of
+        the loudspeaker; scores without a reference do not depend on it.
     """
 
     def __init__(
@@ -116,6 +119,7 @@ class Chain:
         front_end: FrontEndStage,
         keywords: Sequence[Keyword],
         taps: Sequence[Tap] = (),
+        block_samples: int = BLOCK_SAMPLES,
     ) -> None:
         self.front_end = front_end
         self._keywords = list(keywords)
@@ -126,7 +130,7 @@ class Chain:
             for signal in keyword.signals
         }
         self._loudspeaker = LoudspeakerActivity()
-        self._reblocker = Reblocker()
+        self._reblocker = Reblocker(block_samples)
         self._level = LevelTrack()
         self._next_sample: int | None = None
 

@@ -15,9 +15,16 @@ from kwsd.block import BLOCK_SAMPLES, Block
 
 
 class Reblocker:
-    """Cuts blocks of any size into blocks of `BLOCK_SAMPLES`; one before a gap may be shorter."""
+    """Cuts blocks of any size into blocks of one size; one before a gap may be shorter.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    block_samples : int
+        That size.
+    """
+
+    def __init__(self, block_samples: int = BLOCK_SAMPLES) -> None:
+        self._size = block_samples
         self._held: Block | None = None
         self._next_sample: int | None = None
 
@@ -27,7 +34,7 @@ class Reblocker:
             block = replace(block, gap=True)
         self._next_sample = block.start_sample + block.samples
         held = self._held
-        if held is None and block.samples == BLOCK_SAMPLES:
+        if held is None and block.samples == self._size:
             yield block
             return
         if block.gap or held is None:
@@ -36,9 +43,9 @@ class Reblocker:
         else:
             joined = _join(held, block)
         position = 0
-        while joined.samples - position >= BLOCK_SAMPLES:
-            yield _cut(joined, position, position + BLOCK_SAMPLES)
-            position += BLOCK_SAMPLES
+        while joined.samples - position >= self._size:
+            yield _cut(joined, position, position + self._size)
+            position += self._size
         self._held = _cut(joined, position, joined.samples) if position < joined.samples else None
 
     def flush(self) -> Iterator[Block]:

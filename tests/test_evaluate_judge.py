@@ -10,10 +10,12 @@ import pytest
 import soundfile as sf
 
 from kwsd.assemble import decision_config
+from kwsd.block import BLOCK_SAMPLES
 from kwsd.config import default_config
 from kwsd.config_schema import KeywordSettings
 from kwsd.dsp.features import FRAME_SAMPLES, HOP_SAMPLES
 from kwsd.errors import AudioError
+from kwsd.evaluate import scoring
 from kwsd.evaluate.judge import Bench, gather, plan
 from kwsd.evaluate.report import Report, as_dict, text, write_json, write_scores
 from kwsd.evaluate.scoring import (
@@ -213,6 +215,23 @@ def test_a_track_holds_every_step_of_the_chain():
     peak = track.end_samples[int(np.argmax(track.smoothed))]
     assert 0.8 * RATE < peak < 1.3 * RATE
     assert track.levels_dbfs.max() > -25 > -55 > track.levels_dbfs[:20].max()
+
+
+def test_blocks_of_the_evaluation_give_the_scores_of_those_of_the_daemon(monkeypatch):
+    """Sound and silence through the real front end and a model of its features, bit for bit."""
+    scorer = ToneScorer()
+    pcm = sound(0.9, seconds=3.7).astype(np.float32)
+    pcm[RATE : RATE + 3000] = 0.0
+    decision = decision_config(scorer.config, scorer.package)
+    tracks = []
+    for samples in (scoring.FEED_SAMPLES, BLOCK_SAMPLES):
+        monkeypatch.setattr(scoring, "FEED_SAMPLES", samples)
+        tracks.append(run_chain(pcm, FrameScores(), decision, scorer.config))
+    ours, daemon = tracks
+    assert len(ours.smoothed) > 300
+    np.testing.assert_array_equal(ours.end_samples, daemon.end_samples)
+    np.testing.assert_array_equal(ours.smoothed, daemon.smoothed)
+    np.testing.assert_array_equal(ours.levels_dbfs, daemon.levels_dbfs)
 
 
 def test_detections_follow_threshold_level_gate_and_refractory():
