@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from kwsd.errors import AudioError, KwsdError, MissingFileError, UsageError
+from kwsd.errors import AudioError, KwsdError, MissingFileError, OutputError, UsageError
 from kwsd.evaluate import command
 
 RATE = 16000
@@ -79,6 +79,19 @@ def test_an_evaluation_prints_and_writes_its_figures(recordings, tone_model, tmp
     assert outputs["csv"].read_text().startswith("kind,path,time_s,speaker,score\n")
     assert outputs["png"].read_bytes().startswith(b"\x89PNG")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.csv", "out.json", "out.png"]
+
+
+def test_a_full_disk_keeps_the_report_and_leaves_no_file(
+    recordings, tone_model, tmp_path, capsys, small_files
+):
+    names = [tmp_path / "out.csv", tmp_path / "out.json"]
+    wanted = [tone_model, "--index", recordings / "index.csv", "--split", "dev"]
+    wanted += ["--negatives", recordings / "other", "--scores", names[0], "--json", names[1]]
+    with small_files(100), pytest.raises(OutputError) as error:
+        evaluate(*wanted)
+    assert f"{names[0]} cannot be written: File too large" in str(error.value)
+    assert "no false accept seen" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
 
 
 def test_workers_change_nothing(recordings, tone_model, capsys):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kwsd.assemble import keyword_of
-from kwsd.errors import UsageError
+from kwsd.errors import OutputError, UsageError
 from kwsd.evaluate.det import draw_det
 from kwsd.evaluate.judge import judge, plan
 from kwsd.evaluate.noise import NoisePool, usable_noise
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     KwsdError
-        Nothing is then written.
+        No file is then written.
     """
     if args.snr_db is not None and not args.noise:
         raise UsageError(f"--snr-db {args.snr_db:g} needs --noise DIR, the noise to add")
@@ -154,16 +154,31 @@ def run(args: argparse.Namespace) -> int:
                 jobs=jobs,
             )
         report = Report(package, result, condition, args.seed)
-        if args.scores is not None:
-            write_scores(report, places[args.scores])
-        if args.det is not None:
-            draw_det(report, places[args.det])
-        if args.json is not None:
-            write_json(report, places[args.json])
-    for reason in result.skipped:
-        print(f"kwsmodel: left out: {reason}", file=sys.stderr)
-    sys.stdout.write(text(report))
+        for reason in result.skipped:
+            print(f"kwsmodel: left out: {reason}", file=sys.stderr)
+        # Before the files: a disk that is full by now costs no hour either.
+        sys.stdout.write(text(report))
+        sys.stdout.flush()
+        for path, write in (
+            (args.scores, write_scores),
+            (args.det, draw_det),
+            (args.json, write_json),
+        ):
+            if path is not None:
+                _write(write, report, path, places[path])
     return 0
+
+
+def _write(
+    write: Callable[[Report, Path], None], report: Report, path: Path, partial: Path
+) -> None:
+    try:
+        write(report, partial)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror or error}; the report above is complete, "
+            "none of the files asked for is there"
+        ) from None
 
 
 def _surroundings(args: argparse.Namespace) -> tuple[Surroundings, str]:
