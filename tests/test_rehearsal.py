@@ -82,3 +82,9 @@ def test_negatives_are_heard_where_words_are(tmp_path, positives) -> None:
 
 def test_nothing_to_rehearse_with_is_said_by_none(tmp_path, positives) -> None:
     assert rehearse(positives, [], tmp_path / "kept", lambda line: None) is None
+
+
+def test_negatives_that_cannot_be_used_are_none(tmp_path, positives) -> None:
+    soundfile.write(tmp_path / "nothing.wav", np.zeros(0), RATE_HZ)
+    empty = Recording(tmp_path / "nothing.wav", "speech", "some", "as supplied", 0.0)
+    assert rehearse(positives, [empty], tmp_path / "kept", lambda line: None) is None

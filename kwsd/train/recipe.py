@@ -112,6 +112,7 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         [r for r in plan.develop if r.role != "positive" or r.phrase not in shipped],
         plan.work,
         report,
+        workers=plan.workers,
     )
     checkpoint = plan.work / f"checkpoint-{checkpoint_key(plan, spoken)}.pt"
     network = fit(

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kwsd.block import SAMPLE_RATE_HZ
+from kwsd.dsp.features import BANDS
 from kwsd.errors import AudioError, UsageError
 from kwsd.evaluate.curve import Curve
 from kwsd.evaluate.noise import NoisePool
@@ -33,6 +34,7 @@ from kwsd.train.pools import recipe_key
 from kwsd.train.recordings import Recording
 from kwsd.train.rooms import FAR_FIELD, simulate_rooms
 from kwsd.train.work_file import work_file
+from kwsd.worker_pool import worker_pool
 
 FloatArray = NDArray[np.float32]
 
@@ -111,6 +113,7 @@ def rehearse(
     folder: Path,
     report: Report,
     surroundings: Sequence[Surroundings] | None = None,
+    workers: int = 1,
 ) -> Rehearsal | None:
     """Prepare the development recordings.
 
@@ -127,6 +130,8 @@ def rehearse(
     surroundings : sequence of Surroundings, optional
         In which words are heard, and negatives where there is neither noise nor playback; by
         default quiet, rooms, and noise and playback from the sounds among the negatives.
+    workers : int
+        Processes that hear negatives; they change nothing in the result.
 
     Returns
     -------
@@ -162,7 +167,7 @@ def rehearse(
     for around in everywhere:
         if around.noise is None and around.playback is None:
             for paths in collections.values():
-                heard, length_s = _collection(paths, around, folder)
+                heard, length_s = _collection(paths, around, folder, workers)
                 streams += heard
                 seconds += length_s
     report(
@@ -193,7 +198,7 @@ def _surroundings(noises: Sequence[Path]) -> list[Surroundings]:
 
 
 def _collection(
-    paths: Sequence[Path], around: Surroundings, folder: Path
+    paths: Sequence[Path], around: Surroundings, folder: Path, workers: int
 ) -> tuple[list[LogPower], float]:
     """Frames and seconds of one collection, from the folder if they were made before."""
     place = ["far", len(around.rooms)] if around.far else []
@@ -209,12 +214,27 @@ def _collection(
             continue  # the evaluation lists it
     heard: list[LogPower] = []
     seconds = 0.0
-    for number, some in enumerate(wind_reels(parts)):
-        reel = stage_reel(some, around, np.random.default_rng([number]))
-        if reel.parts:
-            heard.append(hear(reel.pcm))
-            seconds += reel.seconds
+    with worker_pool(workers, _start, (around,)) as pool:
+        for frames, length_s in pool.map(_hear_reel, enumerate(wind_reels(parts))):
+            if length_s > 0:
+                heard.append(frames)
+                seconds += length_s
     if heard:
         with work_file(stored) as unfinished:
             np.savez(unfinished, frames=np.concatenate(heard), seconds=seconds)
     return heard, seconds
+
+
+_around = QUIET
+
+
+def _start(around: Surroundings) -> None:
+    global _around
+    _around = around
+
+
+def _hear_reel(job: tuple[int, list[Part]]) -> tuple[LogPower, float]:
+    number, parts = job
+    reel = stage_reel(parts, _around, np.random.default_rng([number]))
+    frames = hear(reel.pcm) if reel.parts else np.empty((0, BANDS), np.float16)
+    return frames, reel.seconds
