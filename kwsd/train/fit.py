@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from kwsd.progress import Report
-from kwsd.train.augment import KIND_SHARES, Batch, HardPlace, Windows
+from kwsd.train.augment import KIND_SHARES, ROOM_SHARE, Batch, HardPlace, Windows
 from kwsd.train.float_scores import peaks, score_stream, smooth
 from kwsd.train.layers import STRIDE
 from kwsd.train.lessons import LessonBatch, LessonWindows
@@ -193,7 +193,7 @@ def fit(
     windows = Windows(pools, phrases, config.splice_share, config.varied)
     first, lowest = 0, float("inf")
     chosen = copy.deepcopy(mean)
-    identity = repr((replace(config, loaders=0), shape, phrases, len(lessons)))
+    identity = repr((replace(config, loaders=0), shape, phrases, len(lessons), ROOM_SHARE))
     if checkpoint.is_file():
         stored = torch.load(checkpoint, map_location=device, weights_only=True)
         if stored["identity"] == identity:
