@@ -62,7 +62,7 @@ def reverberated(rng: np.random.Generator, power: FloatArray, ripples: Ripples) 
     tail = np.empty_like(power)
     state = np.zeros_like(power[:, 0])
     for frame in range(power.shape[1]):
-        # Half of a frame's own reflections fall into it.
+        # A frame's first reflections fall into it.
         state += (1.0 - decay) * (power[:, frame] - state)
         tail[:, frame] = state
     for window in tail:

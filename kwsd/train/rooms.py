@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,7 @@ def simulate_rooms(count: int, rng: np.random.Generator, drawn: RoomRange = TRAI
     return rooms
 
 
+@cache
 def far_rooms(seed: int = 0) -> tuple[Room, ...]:
     """The rooms of a judgement: those of a seed are the same for a card and for an evaluation."""
     return tuple(simulate_rooms(FAR_ROOMS, np.random.default_rng([seed, 9]), FAR_FIELD))
