@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from model_fixture import random_net
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install '.[train]'")
 
@@ -27,9 +28,15 @@ from kwsd.train.float_scores import (  # noqa: E402
     score_stream,
     smooth,
 )
-from kwsd.train.layers import STRIDE, forward  # noqa: E402
+from kwsd.train.layers import STRIDE, FloatNet, forward  # noqa: E402
 from kwsd.train.lessons import LessonBatch, LessonWindows  # noqa: E402
-from kwsd.train.network import Network, Shape, to_float_net  # noqa: E402
+from kwsd.train.network import (  # noqa: E402
+    Network,
+    Shape,
+    shape_of,
+    start_from,
+    to_float_net,
+)
 from kwsd.train.pools import Pools, Word, save  # noqa: E402
 from kwsd.train.pupil import Pupil  # noqa: E402
 from kwsd.train.rehearsal import Rehearsal  # noqa: E402
@@ -206,6 +213,68 @@ def test_a_checkpoint_of_another_configuration_is_not_used(
     lines: list[str] = []
     other = FitConfig(steps=4, positives=2, negatives=2, seed=2)
     fit(pools, other, tmp_path / "c.pt", lines.append, SMALL)
+    assert not [line for line in lines if "going on" in line]
+
+
+def trained(filters: tuple[tuple[int, int, int], ...] = ((6, 6, 2),)) -> FloatNet:
+    """Stands for the layers of a package."""
+    return random_net(5, filters=filters)
+
+
+@pytest.mark.parametrize("filters", [(), ((6, 6, 2),), ((4, 6, 2), (6, 4, 2))])
+def test_layers_to_begin_with_compute_what_they_did(
+    filters: tuple[tuple[int, int, int], ...],
+) -> None:
+    net = trained(filters)
+    features = torch.rand(6, BANDS, 80, generator=torch.Generator().manual_seed(2))
+    network = Network(shape_of(net), 3)
+    head = network.head.weight.detach().clone()
+    start_from(network, net, features)
+    np.testing.assert_array_equal(network.head.weight.detach().numpy(), head.numpy())
+    deep = f"x{len(net.blocks)}"
+    for row in features.numpy():
+        expected = forward(net, np.ascontiguousarray(row.T))[deep]
+        with torch.no_grad():
+            heard = network.trunk(torch.from_numpy(row[None]))[0].numpy()
+        np.testing.assert_allclose(heard, expected, rtol=1e-3, atol=1e-4)
+        folded = forward(to_float_net(network, 1), np.ascontiguousarray(row.T))[deep]
+        np.testing.assert_allclose(folded, expected, rtol=1e-3, atol=1e-4)
+    # The statistics are those of the windows: a step of training computes the same at first.
+    with torch.no_grad():
+        still, moving = network.trunk(features), network.train().trunk(features)
+    np.testing.assert_allclose(moving.numpy(), still.numpy(), rtol=1e-3, atol=1e-3)
+
+
+def test_a_filter_without_weights_stays_finite() -> None:
+    net = trained()
+    net.blocks[0].pointwise[2] = 0.0
+    network = Network(shape_of(net))
+    start_from(network, net, torch.rand(2, BANDS, 60))
+    assert all(np.isfinite(value).all() for value in weights(network).values())
+
+
+def test_a_training_begins_where_it_is_told_to(pools: Pools, tmp_path: Path) -> None:
+    # One step at a hundredth of the rate: all but the last layer are still there.
+    once = replace(SHORT, steps=1)
+    network = fit(pools, once, tmp_path / "a.pt", quiet, start=trained())
+    features = np.random.default_rng(3).normal(0, 1, (60, BANDS)).astype(np.float32)
+    expected = forward(trained(), features)["x2"]
+    heard = forward(to_float_net(network), features)["x2"]
+    assert np.corrcoef(expected.ravel(), heard.ravel())[0, 1] > 0.99
+    elsewhere = forward(to_float_net(fit(pools, once, tmp_path / "b.pt", quiet, SMALL)), features)
+    assert abs(np.corrcoef(expected.ravel(), elsewhere["x2"].ravel())[0, 1]) < 0.7
+
+
+def test_an_interrupted_run_with_a_start_goes_on_and_only_with_that_start(
+    pools: Pools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = partial(fit, pools, SHORT, start=trained())
+    whole, resumed, lines = whole_and_resumed(started, tmp_path, monkeypatch)
+    assert lines[0] == "going on from step 8"
+    for name, value in whole.items():
+        np.testing.assert_array_equal(resumed[name], value, err_msg=name)
+    lines.clear()
+    fit(pools, SHORT, tmp_path / "cut.pt", lines.append, start=random_net(6))
     assert not [line for line in lines if "going on" in line]
 
 

@@ -11,7 +11,7 @@ import soundfile
 pytest.importorskip("torch", reason="training needs torch: pip install '.[train]'")
 pytest.importorskip("pyroomacoustics", reason="training needs pyroomacoustics")
 
-from kwsd.errors import RuntimeUnavailable  # noqa: E402
+from kwsd.errors import MissingFileError, RuntimeUnavailable, UsageError  # noqa: E402
 from kwsd.kwsmodel import main  # noqa: E402
 from kwsd.model.package import load_package  # noqa: E402
 from kwsd.train import teacher  # noqa: E402
@@ -232,3 +232,20 @@ def test_what_cannot_be_asked_for_is_refused(
 ) -> None:
     assert main(["train", "computer", *more]) in (64, 78)
     assert message in capsys.readouterr().err
+
+
+def test_a_package_is_what_a_training_begins_with(
+    folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*command(folders, tmp_path / "work", tmp_path / "model", steps=6), "--start"]
+    assert main([*arguments, "jarvis"]) == 0
+    card = (tmp_path / "model" / "chirp_word" / "CARD.md").read_text()
+    assert "--start jarvis" in card and "Began with the layers of jarvis 0.1.0" in card
+    assert "| jarvis 0.1.0, the layers to begin with | Apache-2.0 |" in card
+    assert load_package(tmp_path / "model" / "chirp_word").network.stat().st_size < 100_000
+    capsys.readouterr()
+    assert main([*arguments, "jarvi"]) == MissingFileError.exit_code
+    assert "jarvi" in capsys.readouterr().err
+    (tmp_path / "theirs.json").write_text("{}")
+    assert main([*arguments, str(tmp_path / "theirs.json")]) == UsageError.exit_code
+    assert "no package of kwsmodel train" in capsys.readouterr().err

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kwsd.digest import sha256_hex
 from kwsd.evaluate.curve import Point
 from kwsd.evaluate.result import Result
+from kwsd.model.package import ModelPackage
 from kwsd.model.write import PackageContent
 from kwsd.train.layers import FloatNet
 from kwsd.train.operating_points import OperatingPoint
@@ -40,6 +42,9 @@ class CardFacts:
 
     beside: tuple[str, ...] = ()
     """Phrases that were trained together with this one."""
+
+    start: ModelPackage | None = None
+    """Whose layers the training began with, if it did not begin at random."""
 
 
 def _percent(point: Point) -> str:
@@ -120,6 +125,13 @@ def _training_text(facts: CardFacts) -> list[str]:
     if facts.beside:
         others = ", ".join(facts.beside)
         lines += [f"Trained together with {others}: all layers but the last are the same.", ""]
+    if facts.start is not None:
+        digest = sha256_hex(facts.start.network.read_bytes())
+        lines += [
+            f"Began with the layers of {facts.start.name} {facts.start.version}, all but the last "
+            f"(SHA-256 of its network: {digest}).",
+            "",
+        ]
     return lines
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from kwsd.errors import ConfigError, RuntimeUnavailable, UsageError
 from kwsd.evaluate.recording import find_recordings
+from kwsd.model.find import MANIFEST_SUFFIX, find_model
+from kwsd.model.package import ModelPackage, load_package
 from kwsd.train.phrase import plain_name
 from kwsd.train.quantise import PRECISIONS
 from kwsd.train.recordings import Recording, indexed, plain_folder, same_word
@@ -119,6 +121,12 @@ def add_parser(subparsers: Any) -> None:
         help="learn from words alone, not also from what the speech embedding says of speech",
     )
     parser.add_argument(
+        "--start",
+        metavar="MODEL",
+        help="name or folder of a package of kwsmodel train whose layers, all but the last, the "
+        "training begins with instead of at random",
+    )
+    parser.add_argument(
         "--splices",
         type=float,
         default=DEFAULT_SPLICES,
@@ -185,6 +193,7 @@ def run(args: argparse.Namespace) -> int:
             f"training needs the package {error.name!r}: pip install 'kwsd[train]'"
         ) from None
     _check(args)
+    start = _start(args.start)
     recordings = _gather(args, "train")
     varied = varies_voices(args.varied_voices, recordings)
     share = 0.0 if args.no_synthesis else args.renderings / DEFAULT_RENDERINGS["positive"]
@@ -219,10 +228,11 @@ def run(args: argparse.Namespace) -> int:
                 loaders=args.workers - 1,
             ),
             workers=args.workers,
-            command=_command(args, varied),
+            command=_command(args, varied, start),
             precision=args.precision,
             responses=tuple(find_recordings([args.responses])) if args.responses else (),
             teacher=not args.no_teacher,
+            start=start,
         ),
         report,
     )
@@ -234,6 +244,16 @@ def run(args: argparse.Namespace) -> int:
                 f"stated false accepts per hour {point.false_accepts_per_hour:g}"
             )
     return 0
+
+
+def _start(name: str | None) -> ModelPackage | None:
+    """The package to start from; others than our own have other layers."""
+    if name is None:
+        return None
+    path = find_model(name)
+    if path.suffix == MANIFEST_SUFFIX:
+        raise UsageError(f"--start {name}: {path} is no package of kwsmodel train: name one")
+    return load_package(path)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -262,7 +282,7 @@ def _check(args: argparse.Namespace) -> None:
                 )
 
 
-def _command(args: argparse.Namespace, varied: bool) -> str:
+def _command(args: argparse.Namespace, varied: bool, start: ModelPackage | None) -> str:
     """The command for the card, with folders reduced to their names."""
     words = ["kwsmodel", "train", *args.phrases]
     for phrase in args.beside:
@@ -275,6 +295,8 @@ def _command(args: argparse.Namespace, varied: bool) -> str:
     words += ["--varied-voices" if varied else "--no-varied-voices"]
     words += ["--splices", f"{args.splices:g}"]
     words += ["--bulk-hours", "0" if args.no_synthesis else f"{args.bulk_hours:g}"]
+    if start is not None:
+        words += ["--start", start.name]
     if args.precision != "int8":
         words += ["--precision", args.precision]
     if args.name:

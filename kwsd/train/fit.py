@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 from kwsd.progress import Report
 from kwsd.train.augment import KIND_SHARES, ROOM_SHARE, Batch, HardPlace, Windows
 from kwsd.train.float_scores import peaks, score_stream, smooth
-from kwsd.train.layers import STRIDE
+from kwsd.train.layers import STRIDE, FloatNet, net_digest
 from kwsd.train.lessons import LessonBatch, LessonWindows
-from kwsd.train.network import Network, Shape
+from kwsd.train.network import Network, Shape, shape_of, start_from
 from kwsd.train.pools import Pools
 from kwsd.train.pupil import Pupil
 from kwsd.train.reverberation import stream_in_rooms
@@ -148,6 +148,7 @@ def fit(
     cost: Callable[[Network], float] | None = None,
     phrases: int = 1,
     lessons: Sequence[Lesson] = (),
+    start: FloatNet | None = None,
 ) -> Network:
     """Train a network; goes on from `checkpoint` if that belongs to the same configuration.
 
@@ -169,6 +170,8 @@ def fit(
         How many the pools hold.
     lessons : sequence of Lesson
         What a teacher says of speech; without any, words alone are learnt.
+    start : FloatNet, optional
+        Network whose layers, all but the last, the training begins with; its shape counts then.
 
     Returns
     -------
@@ -178,11 +181,17 @@ def fit(
     """
     torch.set_num_threads(1)
     torch.manual_seed(config.seed)
-    shape = shape or Shape()
+    shape = shape_of(start) if start else shape or Shape()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type != "cpu":
         report(f"training on {device}")
-    network = Network(shape, phrases).to(device)
+    windows = Windows(pools, phrases, config.splice_share, config.varied)
+    network = Network(shape, phrases)
+    if start:
+        rng = np.random.default_rng([config.seed, 6])
+        some = windows.batch(rng, config.positives, config.negatives)
+        start_from(network, start, torch.as_tensor(some.features))
+    network = network.to(device)
     mean = copy.deepcopy(network)
     others = config.negatives + (phrases - 1) * config.positives
     pupil = Pupil(network, POSITIVE_BALANCE * others / config.positives).to(device)
@@ -190,10 +199,10 @@ def fit(
     schedule = torch.optim.lr_scheduler.LinearLR(
         optimizer, 0.01, total_iters=max(1, int(WARM_UP_SHARE * config.steps))
     )
-    windows = Windows(pools, phrases, config.splice_share, config.varied)
     first, lowest = 0, float("inf")
     chosen = copy.deepcopy(mean)
-    identity = repr((replace(config, loaders=0), shape, phrases, len(lessons), ROOM_SHARE))
+    began = net_digest(start) if start else None
+    identity = repr((replace(config, loaders=0), shape, phrases, len(lessons), ROOM_SHARE, began))
     if checkpoint.is_file():
         stored = torch.load(checkpoint, map_location=device, weights_only=True)
         if stored["identity"] == identity:

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kwsd.digest import sha256_hex
 from kwsd.dsp.features import BANDS
 
 FloatArray = NDArray[np.float32]
@@ -155,9 +157,9 @@ def centred(net: FloatNet, low: float, high: float) -> FloatNet:
     return replace(net, head=net.head * gain, head_bias=bias.astype(np.float32))
 
 
-def save_net(net: FloatNet, path: Path) -> None:
-    """Keep a network in float32, for comparisons with what was made of it."""
-    arrays = {
+def _arrays(net: FloatNet) -> dict[str, NDArray[Any]]:
+    """Everything that is in a network, by name."""
+    arrays: dict[str, NDArray[Any]] = {
         "head": net.head,
         "head_bias": net.head_bias,
         "strides": np.array([layer.stride for layer in net.stem]),
@@ -168,7 +170,17 @@ def save_net(net: FloatNet, path: Path) -> None:
     for index, block in enumerate(net.blocks):
         for name in BLOCK_ARRAYS:
             arrays[f"{name}{index}"] = getattr(block, name)
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    return arrays
+
+
+def net_digest(net: FloatNet) -> str:
+    """SHA-256 of a network, whatever file it came from."""
+    return sha256_hex(b"".join(array.tobytes() for array in _arrays(net).values()))
+
+
+def save_net(net: FloatNet, path: Path) -> None:
+    """Keep a network in float32, for comparisons with what was made of it."""
+    np.savez(path, **_arrays(net))  # type: ignore[arg-type]
 
 
 def load_net(path: Path) -> FloatNet:

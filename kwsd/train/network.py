@@ -20,6 +20,11 @@ from kwsd.train.layers import STRIDE, BandFilter, Block, FloatNet
 
 FloatArray = NDArray[np.float32]
 
+START_RMS = 0.28
+"""Of the weights of a filter that was trained before. The normalisation behind it takes any size
+out again, so size only says how fast a filter turns at a learning rate; this is what AdamW makes of
+one in 6 000 steps of `kwsd.train.fit`, whose steps are of equal size whatever the gradient is."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -141,3 +146,64 @@ def to_float_net(network: Network, phrase: int = 0) -> FloatNet:
     head = network.head.weight[only].detach().cpu().numpy().copy()
     head_bias = network.head.bias[only].detach().cpu().numpy().copy()
     return FloatNet(tuple(stem), tuple(blocks), head, head_bias)
+
+
+def shape_of(net: FloatNet) -> Shape:
+    """Sizes of a network that was trained before."""
+    spans = [(len(layer.bias), layer.weights.shape[3], layer.stride) for layer in net.stem[:-1]]
+    return Shape(
+        channels=net.channels,
+        stem_frames=net.stem_frames,
+        filters=tuple(spans),
+        kernels=tuple(block.kernel for block in net.blocks),
+        dilations=tuple(block.dilation for block in net.blocks),
+    )
+
+
+def start_from(network: Network, net: FloatNet, features: torch.Tensor) -> None:
+    """Give a network the layers of one that was trained before, all but the last.
+
+    Behind it the trunk computes what that one computes, in training as well: normalisations learn
+    their statistics from `features`, layer by layer, and undo them.
+
+    Parameters
+    ----------
+    network : Network
+        Of the shape that `shape_of` says; is written to.
+    net : FloatNet
+        With its normalisations folded in.
+    features : Tensor, float32 [batch, BANDS, frames]
+        Like those that it will be trained on.
+    """
+    pairs: list[tuple[Any, Any, FloatArray, FloatArray]] = []
+    for conv, norm, layer in zip(network.stem.layers, network.stem.norms, net.stem, strict=True):
+        pairs.append((conv, norm, layer.weights.transpose(0, 1, 3, 2), layer.bias))
+    for module, block in zip(network.blocks, net.blocks, strict=True):
+        over_steps, mixing = block.depthwise[:, None, None], block.pointwise[:, :, None, None]
+        pairs.append((module.depthwise, module.depthwise_norm, over_steps, block.depthwise_bias))
+        pairs.append((module.pointwise, module.pointwise_norm, mixing, block.pointwise_bias))
+    hooks = []
+    with torch.no_grad():
+        for conv, norm, weights, bias in pairs:
+            size = np.sqrt((weights**2).mean(axis=(1, 2, 3), keepdims=True))
+            gain = START_RMS / np.maximum(size, 1e-6)
+            conv.weight.copy_(torch.as_tensor(weights * gain))
+            hooks.append(norm.register_forward_pre_hook(_undoing(bias, gain.ravel())))
+        network.eval().trunk(features)
+    for hook in hooks:
+        hook.remove()
+
+
+def _undoing(bias: FloatArray, gain: FloatArray) -> Any:
+    """Lets a normalisation turn ``gain * y`` into ``y + bias`` for what it gets first."""
+
+    def learn(norm: nn.BatchNorm2d, inputs: tuple[torch.Tensor]) -> None:
+        (heard,) = inputs
+        variance, mean = torch.var_mean(heard, (0, 2, 3), correction=0)
+        norm.running_mean.copy_(mean)  # type: ignore[union-attr]
+        norm.running_var.copy_(variance)  # type: ignore[union-attr]
+        ungained = 1.0 / torch.as_tensor(gain)
+        norm.weight.copy_(torch.sqrt(variance + norm.eps) * ungained)
+        norm.bias.copy_(torch.as_tensor(bias) + mean * ungained)
+
+    return learn

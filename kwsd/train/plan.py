@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kwsd.errors import UsageError
+from kwsd.model.package import ModelPackage
 from kwsd.progress import Report
 from kwsd.train.corpus import build_corpus
 from kwsd.train.fit import FitConfig
@@ -74,6 +75,9 @@ class Plan:
 
     teacher: bool = True
     """Whether the teacher hears the speech that trains."""
+
+    start: ModelPackage | None = None
+    """Whose layers, all but the last, the training begins with; None: at random."""
 
     @property
     def synthesises(self) -> bool:

@@ -45,6 +45,7 @@ from kwsd.train.recordings import amounts
 from kwsd.train.rehearsal import rehearse
 from kwsd.train.rooms import far_rooms
 from kwsd.train.teacher import the_teacher
+from kwsd.train.tflite_reader import read_net
 from kwsd.train.tflite_writer import write_tflite
 from kwsd.train.vectors import record
 from kwsd.train.work_file import work_file
@@ -89,10 +90,13 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         A phrase cannot make a wake word.
     AudioError
         Too few recordings.
+    ModelError
+        The package to start from holds no network of this kind.
     RuntimeUnavailable
         A package of the extra ``train`` is missing.
     """
     _check_positives(plan)
+    start = None if plan.start is None else read_net(plan.start.network)
     if plan.teacher:
         the_teacher()  # missing, it is said before an hour of speech is made
     spoken = make_corpora(plan, report)
@@ -123,6 +127,7 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         cost=None if rehearsal is None else partial(development_cost, rehearsal=rehearsal),
         phrases=len(plan.targets),
         lessons=lessons,
+        start=start,
     )
     signals = calibration_signals(pools, len(plan.targets), plan.seed, plan.fit.varied)
     curves = development_curves(network, rehearsal) if rehearsal is not None else {}
@@ -211,6 +216,7 @@ def _package(
         points,
         _synthetic(result, spoken),
         tuple(t.phrase for t in plan.targets if t != target),
+        plan.start,
     )
     return write_package(target.out, replace(content, card=write_card(facts)), replace=True)
 
@@ -249,6 +255,9 @@ def _data_rows(plan: Plan) -> tuple[DataSource, ...]:
         rows.append(("hibari-tts, synthetic speech", "Apache-2.0", ", ".join(fast)))
     if plan.teacher:
         rows.append(("Google speech embedding, as a teacher", "Apache-2.0", "no audio"))
+    if plan.start is not None:
+        name = f"{plan.start.name} {plan.start.version}, the layers to begin with"
+        rows.append((name, plan.start.licence, "what its own card lists"))
     return tuple(DataSource(*row) for row in rows)
 
 
