@@ -9,6 +9,7 @@ The folders are those of `benchmarks.foreign_voices`. The detector hears each fi
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ import soundfile
 
 from benchmarks.echo.judges import third_party
 from benchmarks.echo.rooms import RATE_HZ
+from benchmarks.ending import ended
+from kwsd.errors import MissingFileError
 from kwsd.evaluate.intervals import wilson
 
 BEFORE_S, BEHIND_S = 1.5, 1.0
@@ -32,13 +35,15 @@ def between_noise(word: np.ndarray) -> np.ndarray:
     return np.concatenate([before, word, behind])
 
 
-def main() -> None:
-    """Print a row for each folder."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folders", nargs="+", type=Path)
+def _run(args: argparse.Namespace) -> None:
+    listed = [(folder, sorted(folder.rglob("*.wav"))) for folder in args.folders]
+    for folder, files in listed:
+        if not files:
+            raise MissingFileError(
+                f"{folder} holds no .wav file: name a folder of benchmarks.foreign_voices"
+            )
     judge = third_party()
-    for folder in parser.parse_args().folders:
-        files = sorted(folder.rglob("*.wav"))
+    for folder, files in listed:
         misses = sum(
             not judge(between_noise(soundfile.read(path, dtype="float32")[0])) for path in files
         )
@@ -50,5 +55,12 @@ def main() -> None:
         )
 
 
+def main() -> int:
+    """Print a row for each folder."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="+", type=Path)
+    return ended("foreign_peers", _run, parser.parse_args())
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -126,7 +126,7 @@ def render(saying: Saying) -> FloatArray:
         out = Path(folder) / "said.wav"
         command = [str(out) if part == "@OUT@" else part for part in saying.command]
         try:
-            subprocess.run(
+            done = subprocess.run(
                 command,
                 input=saying.text,
                 text=True,
@@ -134,6 +134,10 @@ def render(saying: Saying) -> FloatArray:
                 check=True,
                 timeout=TIMEOUT_S,
             )
+            if not out.is_file():
+                # festival ends with 0 whatever happens.
+                said = done.stderr.strip() or "no reason given"
+                raise RuntimeUnavailable(f"{saying.engine} {saying.voice}: wrote nothing: {said}")
             audio, rate_hz = soundfile.read(out, dtype="float32", always_2d=True)
         except (OSError, subprocess.SubprocessError, soundfile.LibsndfileError) as error:
             raise RuntimeUnavailable(f"{saying.engine} {saying.voice}: {error}") from None

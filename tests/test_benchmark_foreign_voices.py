@@ -11,7 +11,9 @@ import soundfile
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks import foreign_peers  # noqa: E402
 from benchmarks import foreign_voices as voices  # noqa: E402
+from kwsd.errors import MissingFileError, RuntimeUnavailable  # noqa: E402
 
 WRITES_A_TONE = """
 import numpy, soundfile, sys
@@ -50,3 +52,17 @@ def test_a_failing_voice_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert written == {"fake": 1}
     assert len(left_out) == 1 and "broken" in left_out[0]
     assert soundfile.info(tmp_path / "fake" / "v" / "0001.wav").samplerate == 16_000
+
+
+def test_an_engine_that_writes_nothing_is_left_out_with_what_it_said() -> None:
+    silent = fake("import sys; sys.stdin.read(); sys.stderr.write('unbound variable : voice')")
+    with pytest.raises(RuntimeUnavailable, match="fake v: wrote nothing: unbound variable"):
+        voices.render(silent)
+
+
+def test_a_folder_without_clips_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["foreign_peers", str(tmp_path)])
+    assert foreign_peers.main() == MissingFileError.exit_code
+    assert "holds no .wav file" in capsys.readouterr().err
