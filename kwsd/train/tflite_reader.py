@@ -72,7 +72,7 @@ def read_net(path: Path) -> FloatNet:
             layers["head"].weights,
             layers["head"].bias,
         )
-    except (KeyError, ValueError):
+    except (KeyError, IndexError, ValueError):
         raise ModelError(
             f"{path} has not the layers of a network of kwsmodel train: name a package that "
             "kwsmodel train made"
