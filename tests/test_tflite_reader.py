@@ -10,10 +10,12 @@ from model_fixture import calibration_signals, random_net
 
 from kwsd.errors import MissingFileError, ModelError
 from kwsd.model.find import SHIPPED
+from kwsd.runtime.litert import LiteRtSession
 from kwsd.train.layers import FloatNet, forward, net_digest
 from kwsd.train.quantise import calibrate
 from kwsd.train.tflite_reader import read_net
 from kwsd.train.tflite_writer import write_tflite
+from kwsd.train.vectors import _run, state_pairs
 
 
 def written(net: FloatNet, place: Path, precision: str = "int8") -> Path:
@@ -45,6 +47,13 @@ def test_a_shipped_network_hears_the_same_when_it_is_read() -> None:
     features = calibration_signals()[0]
     score = 1.0 / (1.0 + np.exp(-forward(net, features)["logit"]))
     assert 0.0 <= score.min() <= score.max() < 0.5  # a tone is not the word
+    # What the runtime remembers in front of the last block is what the layers compute there.
+    session = LiteRtSession(SHIPPED.joinpath("jarvis", "model.tflite").read_bytes(), "jarvis")
+    spec = next(t for t in session.outputs if t.name == "s5_out")
+    *_, last = _run(session, state_pairs(session.inputs), features)
+    heard = (last["s5_out"][0, :, 0].astype(np.float32) - spec.zero_point) * spec.scale
+    expected = forward(net, features)["x4"][-len(heard) :]
+    assert np.corrcoef(heard.ravel(), expected.ravel())[0, 1] > 0.98
 
 
 def test_a_digest_tells_networks_apart() -> None:

@@ -6,6 +6,7 @@ Field numbers are those of the public TFLite schema, version 3.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from kwsd.compile.flatbuffer import BadFlatbuffer, Table, root
 from kwsd.compile.outline import Outline, parse_outline
+from kwsd.errors import MissingFileError, ModelError
 
 ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
 
@@ -51,8 +53,26 @@ class Network:
         return ACTIVATIONS[number] if 0 <= number < len(ACTIVATIONS) else f"activation {number}"
 
 
+def read_network(path: Path) -> Network:
+    """Read a file.
+
+    Raises
+    ------
+    MissingFileError
+        It cannot be read.
+    ModelError
+        It is no complete TFLite network.
+    """
+    try:
+        return parse_network(path.read_bytes())
+    except OSError as error:
+        raise MissingFileError(f"{path} cannot be read: {error.strerror}") from None
+    except BadFlatbuffer as error:
+        raise ModelError(f"{path} is no TFLite network: {error}") from None
+
+
 def parse_network(data: bytes) -> Network:
-    """Read a whole network.
+    """The same for bytes in memory.
 
     Parameters
     ----------

@@ -17,10 +17,9 @@ import math
 
 import numpy as np
 
-from kwsd.compile.flatbuffer import BadFlatbuffer
 from kwsd.compile.outline import Operator, Tensor
-from kwsd.errors import MissingFileError, ModelError
-from kwsd.export.constants import Network, parse_network
+from kwsd.errors import ModelError
+from kwsd.export.constants import Network, read_network
 from kwsd.export.ncnn_graph import NcnnFiles, NcnnGraph, half, single
 from kwsd.model.package import ModelPackage
 
@@ -48,12 +47,7 @@ def ncnn_files(package: ModelPackage) -> NcnnFiles:
     ModelError
         It is no network, or it has something in it that this conversion does not know.
     """
-    try:
-        network = parse_network(package.network.read_bytes())
-    except OSError as error:
-        raise MissingFileError(f"{package.network} cannot be read: {error.strerror}") from None
-    except BadFlatbuffer as error:
-        raise ModelError(f"{package.network} is no TFLite network: {error}") from None
+    network = read_network(package.network)
     try:
         return _Conversion(network, package).convert()
     except _Unfit as error:

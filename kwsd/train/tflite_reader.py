@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kwsd.compile.flatbuffer import BadFlatbuffer
 from kwsd.compile.outline import Operator
-from kwsd.errors import MissingFileError, ModelError
-from kwsd.export.constants import Network, parse_network
+from kwsd.errors import ModelError
+from kwsd.export.constants import Network, read_network
 from kwsd.train.layers import BandFilter, Block, FloatNet
 
 FloatArray = NDArray[np.float32]
@@ -53,13 +52,7 @@ def read_net(path: Path) -> FloatNet:
     ModelError
         It is no network, or none that `kwsmodel train` made.
     """
-    try:
-        network = parse_network(path.read_bytes())
-    except OSError as error:
-        raise MissingFileError(f"{path} cannot be read: {error.strerror}") from None
-    except BadFlatbuffer as error:
-        raise ModelError(f"{path} is no TFLite network: {error}") from None
-    layers = _layers(network)
+    layers = _layers(read_network(path))
     try:
         return FloatNet(
             tuple(map(_band_filter, _numbered(layers, "stem"))),
