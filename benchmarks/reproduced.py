@@ -4,7 +4,7 @@
 
 For each package of the first folder that the second has too: the misses of both cards at every rate
 of false accepts, close by and far away, and whether those of the second lie within the 95 %
-interval (Wilson) that the first card states, or are fewer or more. What one side alone states is
+interval that the first card states, or are fewer or more. What one side alone states is
 named on standard error. Exit code 1 where some are more, 65 where a card cannot be read.
 """
 
@@ -18,13 +18,15 @@ from typing import NamedTuple
 
 from benchmarks.ending import ended
 from kwsd.errors import MissingFileError, ModelError
-from kwsd.evaluate.intervals import wilson
 
 MORE = 1
 """Exit code where a card promises what the other run did not give."""
 
 _FAR = "Far away:"
-_ROW = re.compile(r"\| ([\d.]+|none seen) \| [\d.]+ \| [^|]*\((\d+) of (\d+)\) \|")
+_ROW = re.compile(
+    r"\| ([\d.]+|none seen) \| [\d.]+ \| "
+    r"[\d.]+ % \[([\d.]+)-([\d.]+)\] \((\d+) of (\d+)\) \|"
+)
 
 
 class Misses(NamedTuple):
@@ -33,11 +35,16 @@ class Misses(NamedTuple):
     count: int
     total: int
 
+    low: float
+    """Of the 95 % interval that the card states, in percent."""
+
+    high: float
+    """Of the same."""
+
     def against(self, other: Misses) -> str:
         """Whether this share is within the interval of another one, or fewer or more."""
-        low, high = wilson(*other)
-        share = self.count / self.total
-        return "fewer" if share < low else "more" if share > high else "within"
+        share = round(100 * self.count / self.total, 1)  # as cards round their intervals
+        return "fewer" if share < other.low else "more" if share > other.high else "within"
 
 
 def card_misses(package: Path) -> dict[str, Misses]:
@@ -55,9 +62,9 @@ def card_misses(package: Path) -> dict[str, Misses]:
         raise MissingFileError(f"{path} is not there: both folders are of kwsmodel train --out")
     close, _, far = path.read_text().partition(_FAR)
     found = {
-        rate + suffix: Misses(int(count), int(total))
+        rate + suffix: Misses(int(count), int(total), float(low), float(high))
         for text, suffix in ((close, ""), (far, " far"))
-        for rate, count, total in _ROW.findall(text)
+        for rate, low, high, count, total in _ROW.findall(text)
         if int(total)
     }
     if not found:
@@ -79,10 +86,10 @@ class Row(NamedTuple):
         return self.again.against(self.stated)
 
     def __str__(self) -> str:
-        low, high = (100 * end for end in wilson(*self.stated))
+        stated = self.stated
         return (
             f"| {self.word} | {self.rate} "
-            f"| {self.stated.count} of {self.stated.total} [{low:.1f}-{high:.1f}] "
+            f"| {stated.count} of {stated.total} [{stated.low:.1f}-{stated.high:.1f}] "
             f"| {self.again.count} of {self.again.total} | {self.found} |"
         )
 

@@ -42,7 +42,10 @@ def test_every_shipped_card_states_its_misses() -> None:
         # Cards of before there were rooms state one place only.
         far = [f"{rate} far" for rate in close] if card.parent.name not in CLOSE_ONLY else []
         assert list(found) == close + far
-        assert len({misses.total for misses in found.values()}) == 1
+        total = found["1"].total
+        assert {found[rate].total for rate in close} == {total}
+        # Each positive stood in the same number of rooms.
+        assert {found[rate].total % total for rate in far} <= {0}
 
 
 def test_packages_reproduce_themselves(
@@ -54,10 +57,11 @@ def test_packages_reproduce_themselves(
 
 
 def test_a_share_is_compared_with_the_other_one_s_interval() -> None:
-    none = Misses(0, 48)  # up to 7.4 %
-    assert Misses(3, 48).against(none) == "within"
-    assert Misses(4, 48).against(none) == Misses(40, 48).against(none) == "more"
-    assert none.against(Misses(3, 48)) == "fewer"  # from 2.1 %
+    none = Misses(0, 48, 0.0, 7.4)
+    three = Misses(3, 48, 2.1, 16.8)
+    assert three.against(none) == none.against(none) == "within"
+    assert Misses(4, 48, 3.3, 19.6).against(none) == "more"
+    assert none.against(three) == "fewer"
 
 
 def test_a_card_far_away_is_told(

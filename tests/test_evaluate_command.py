@@ -111,10 +111,13 @@ def test_workers_change_nothing(recordings, tone_model, capsys):
             recordings / "other",
             "--snr-db",
             10,
+            "--draws",
+            2,
         )
         said.append(capsys.readouterr().out)
     assert said[0] == said[1]
     assert "noise at 10 dB (4 recordings)" in said[0]
+    assert "6 positives in 2 draws each" in said[0] and "/12 " in said[0]
 
 
 @pytest.mark.parametrize(
@@ -123,6 +126,7 @@ def test_workers_change_nothing(recordings, tone_model, capsys):
         (["--positives", "{folder}", "--negatives", "{folder}/nowhere"], MissingFileError),
         (["--negatives", "{folder}/other"], UsageError),
         (["--positives", "{folder}", "--negatives", "{folder}/other", "--snr-db", "5"], UsageError),
+        (["--positives", "{folder}", "--negatives", "{folder}/other", "--draws", "2"], UsageError),
         (["--positives", "{folder}/p0.wav", "--negatives", "{folder}/other"], AudioError),
         (
             [

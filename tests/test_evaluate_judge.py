@@ -16,7 +16,7 @@ from kwsd.config_schema import KeywordSettings
 from kwsd.dsp.features import FRAME_SAMPLES, HOP_SAMPLES
 from kwsd.errors import AudioError
 from kwsd.evaluate import scoring
-from kwsd.evaluate.judge import Bench, gather, plan
+from kwsd.evaluate.judge import Bench, gather, plan, repeated
 from kwsd.evaluate.report import Report, as_dict, text, write_json, write_scores
 from kwsd.evaluate.scoring import (
     detections,
@@ -96,10 +96,11 @@ def selection(tmp_path):
     return Selection(tuple(positives), tuple(negatives))
 
 
-def judge(selection, seed=0):
+def judge(selection, seed=0, draws=1):
     bench = Bench(ToneScorer(), QUIET, seed)
-    jobs, skipped = plan(selection)
-    return gather(jobs, map(bench.run, jobs), skipped, lambda seconds: None)
+    planned, skipped = plan(selection)
+    jobs = repeated(planned, draws)
+    return gather(jobs, map(bench.run, jobs), skipped, lambda seconds: None, draws)
 
 
 @pytest.fixture
@@ -162,6 +163,30 @@ def test_a_det_plot_is_drawn(report, tmp_path):
 def test_the_seed_decides_alone(selection):
     assert judge(selection) == judge(selection)
     assert judge(selection, seed=1).heard[0].score != judge(selection).heard[0].score
+
+
+def test_every_draw_is_another_one_and_the_first_stays(selection):
+    once, often = judge(selection), judge(selection, draws=3)
+    assert often.draws == 3 and often.recordings == once.recordings == 10
+    assert often.heard[:10] == once.heard
+    scores = {tuple(h.score for h in often.heard[at : at + 10]) for at in (0, 10, 20)}
+    assert len(scores) == 3
+    assert (often.peaks, often.wakes, often.skipped) == (once.peaks, once.wakes, once.skipped)
+    assert often.hours == once.hours
+
+
+def test_draws_do_not_pass_for_recordings(selection):
+    once, often = judge(selection), judge(selection, draws=3)
+    point, same = often.curve.at(0.6), once.curve.at(0.6)
+    assert (point.misses, point.positives) == (9, 30)
+    assert point.miss_interval == same.miss_interval == often.point("medium", 0.6).miss_interval
+    report = Report(ToneScorer().package, often, "clean", 0)
+    said = text(report)
+    assert "10 positives in 3 draws each" in said
+    assert "30.0 % [10.8-60.3] 9/30" in said
+    assert "40.0 % [11.8-76.9] 6/15" in said  # of one speaker with five recordings
+    written = as_dict(report)
+    assert (written["positives"], written["draws"]) == (10, 3)
 
 
 def test_jobs_give_the_same_in_any_order(selection):

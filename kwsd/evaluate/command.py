@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from kwsd.assemble import keyword_of
 from kwsd.errors import OutputError, UsageError
 from kwsd.evaluate.det import draw_det
-from kwsd.evaluate.judge import judge, plan
+from kwsd.evaluate.judge import judge, plan, repeated
 from kwsd.evaluate.noise import NoisePool, usable_noise
 from kwsd.evaluate.recording import find_recordings
 from kwsd.evaluate.report import Report, text, write_json, write_scores
@@ -114,6 +114,14 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as JSON")
     parser.add_argument("--seed", type=_whole(0), default=0, help="of noise (default: 0)")
     parser.add_argument(
+        "--draws",
+        type=_whole(1),
+        default=1,
+        metavar="N",
+        help="how often each positive is heard, each time in another room, noise or playback "
+        "(default: 1); few recordings say more so, intervals stay those of as many recordings",
+    )
+    parser.add_argument(
         "--workers", type=_whole(1), default=1, metavar="N", help="processes (default: 1)"
     )
 
@@ -130,6 +138,11 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--snr-db {args.snr_db:g} needs --noise DIR, the noise to add")
     if args.ser_db is not None and not args.playback:
         raise UsageError(f"--ser-db {args.ser_db:g} needs --playback DIR, what the device plays")
+    if args.draws > 1 and not (args.noise or args.far or args.playback):
+        raise UsageError(
+            f"--draws {args.draws} needs --noise, --far or --playback: as they are, recordings "
+            "sound the same each time"
+        )
     outputs = [path for path in (args.scores, args.det, args.json) if path is not None]
     if len({path.resolve() for path in outputs}) < len(outputs):
         raise UsageError("two of --scores, --det and --json name the same file")
@@ -143,7 +156,7 @@ def run(args: argparse.Namespace) -> int:
         # Opened before the work, so that a folder that cannot be written costs no hour.
         places = {path: stack.enter_context(OutputFile(path)).partial for path in outputs}
         jobs = plan(selection)
-        with _bar(sum(job.seconds for job in jobs[0])) as advance:
+        with _bar(sum(job.seconds for job in repeated(jobs[0], args.draws))) as advance:
             result = judge(
                 package,
                 selection,
@@ -152,6 +165,7 @@ def run(args: argparse.Namespace) -> int:
                 workers=args.workers,
                 advance=advance,
                 jobs=jobs,
+                draws=args.draws,
             )
         report = Report(package, result, condition, args.seed)
         for reason in result.skipped:

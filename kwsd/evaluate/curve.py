@@ -120,16 +120,19 @@ class Point:
     """Smoothed score that accepts."""
 
     misses: int
-    """Positive recordings below it."""
+    """Positives below it."""
 
     positives: int
-    """Positive recordings in all."""
+    """Positives in all."""
 
     false_accepts: int
     """Negative peaks that reach it."""
 
     hours: float
     """Hours of negatives."""
+
+    draws: int = 1
+    """How often each positive recording was heard; `misses` and `positives` count every time."""
 
     @property
     def miss_rate(self) -> float:
@@ -138,8 +141,12 @@ class Point:
 
     @property
     def miss_interval(self) -> tuple[float, float]:
-        """Wilson 95 % interval of the miss rate."""
-        return wilson(self.misses, self.positives)
+        """Wilson 95 % interval of the miss rate.
+
+        As if every recording had been heard once: what a speaker in a recording is missed for is
+        the same each time.
+        """
+        return wilson(self.misses / self.draws, self.positives / self.draws)
 
     @property
     def rate(self) -> float:
@@ -171,27 +178,34 @@ class Curve:
     Parameters
     ----------
     positives : sequence of float
-        One score a recording, at least one.
+        One score a recording and draw, at least one.
     negatives : sequence of float
         Heights of the peaks.
     hours : float
         Length of the negatives.
+    draws : int
+        How often each positive recording was heard.
     """
 
     def __init__(
-        self, positives: Sequence[float] | Array, negatives: Sequence[float] | Array, hours: float
+        self,
+        positives: Sequence[float] | Array,
+        negatives: Sequence[float] | Array,
+        hours: float,
+        draws: int = 1,
     ) -> None:
         if len(positives) == 0 or hours <= 0:
             raise ValueError("a curve needs positives and hours of negatives")
         self.positives = np.sort(np.asarray(positives, np.float64))
         self.negatives = np.sort(np.asarray(negatives, np.float64))
         self.hours = hours
+        self.draws = draws
 
     def at(self, threshold: float) -> Point:
         """Misses and false accepts of one threshold."""
         misses = int(np.searchsorted(self.positives, threshold, side="left"))
         accepts = len(self.negatives) - int(np.searchsorted(self.negatives, threshold, side="left"))
-        return Point(threshold, misses, len(self.positives), accepts, self.hours)
+        return Point(threshold, misses, len(self.positives), accepts, self.hours, self.draws)
 
     def resolvable(self, rate_per_hour: float) -> bool:
         """True if the hours of negatives can show this rate: one event or more would be seen."""

@@ -43,7 +43,7 @@ def draw_det(report: Report, path: Path) -> None:
     axes.set_xlabel("false accepts per hour")
     axes.set_ylabel("missed (%)")
     package = report.package
-    axes.set_title(f"{package.name} {package.version}: {len(report.result.heard)} positives")
+    axes.set_title(f"{package.name} {package.version}: {report.result.recordings} positives")
     axes.grid(True, which="both", alpha=0.3)
     axes.legend()
     figure.savefig(path)

@@ -12,13 +12,14 @@ from statistics import NormalDist
 _BISECTIONS = 80
 
 
-def wilson(count: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson(count: float, total: float, confidence: float = 0.95) -> tuple[float, float]:
     """Interval of a proportion.
 
     Parameters
     ----------
-    count, total : int
-        Misses and trials; `total` must be positive.
+    count, total : float
+        Misses and trials; `total` must be positive. Fractions, where a trial is the mean of several
+        that are not independent.
     confidence : float
         Two-sided level.
 
@@ -33,7 +34,7 @@ def wilson(count: int, total: int, confidence: float = 0.95) -> tuple[float, flo
     1927.
     """
     if not 0 <= count <= total or total == 0:
-        raise ValueError(f"{count} of {total} is not a proportion")
+        raise ValueError(f"{count:g} of {total:g} is not a proportion")
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     share = count / total
     scale = 1 + z * z / total

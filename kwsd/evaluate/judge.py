@@ -38,13 +38,16 @@ class Job(NamedTuple):
     """Positives or negatives."""
 
     number: int
-    """Position of the first item; with the seed it determines every random choice."""
+    """Position of the first item; with the seed and the draw it determines every random choice."""
 
     parts: list[Part]
     """Recordings."""
 
     speakers: list[str]
     """Of the positives."""
+
+    draw: int = 0
+    """How often they were heard before."""
 
     @property
     def seconds(self) -> float:
@@ -82,7 +85,8 @@ class Bench:
         heard: list[Heard] = []
         skipped: list[str] = []
         for offset, (part, speaker) in enumerate(zip(job.parts, job.speakers, strict=True)):
-            rng = np.random.default_rng([self.seed, _POSITIVE, job.number + offset])
+            # A zero at the end changes nothing: the first draw is what a single one is.
+            rng = np.random.default_rng([self.seed, _POSITIVE, job.number + offset, job.draw])
             try:
                 utterance = stage_utterance(part, self.surroundings, rng)
             except AudioError as error:
@@ -225,6 +229,7 @@ def judge(
     workers: int = 1,
     advance: Advance = lambda seconds: None,
     jobs: tuple[list[Job], list[str]] | None = None,
+    draws: int = 1,
 ) -> Result:
     """Hear a selection.
 
@@ -244,6 +249,8 @@ def judge(
         Called with the seconds of recordings that are done.
     jobs : tuple, optional
         From `plan`, where the caller has made it already.
+    draws : int
+        How often each positive is heard, each time in another room, noise or playback.
 
     Returns
     -------
@@ -256,12 +263,26 @@ def judge(
     ModelError, RuntimeUnavailable
         The model cannot run.
     """
-    work, skipped = plan(selection) if jobs is None else jobs
-    return gather(work, _outcomes(work, package, surroundings, seed, workers), skipped, advance)
+    planned, skipped = plan(selection) if jobs is None else jobs
+    work = repeated(planned, draws)
+    outcomes = _outcomes(work, package, surroundings, seed, workers)
+    return gather(work, outcomes, skipped, advance, draws)
+
+
+def repeated(jobs: Sequence[Job], draws: int) -> list[Job]:
+    """The same with all positives once a draw."""
+    again = [
+        job._replace(draw=draw) for draw in range(1, draws) for job in jobs if job.kind == _POSITIVE
+    ]
+    return [*jobs, *again]
 
 
 def gather(
-    jobs: Sequence[Job], outcomes: Iterable[Outcome], skipped: Sequence[str], advance: Advance
+    jobs: Sequence[Job],
+    outcomes: Iterable[Outcome],
+    skipped: Sequence[str],
+    advance: Advance,
+    draws: int = 1,
 ) -> Result:
     """Put the outcomes of all jobs, in their order, together."""
     heard: list[Heard] = []
@@ -273,10 +294,11 @@ def gather(
         heard += outcome.heard
         found += outcome.peaks
         seconds += outcome.negative_s
-        left_out += outcome.skipped
+        # A recording that cannot be used is said once.
+        left_out += outcome.skipped if job.draw == 0 else []
         for name, count in outcome.wakes.items():
             wakes[name] = wakes.get(name, 0) + count
         advance(job.seconds)
-    check_enough(len(heard), seconds)
+    check_enough(len(heard) // draws, seconds)
     found.sort(key=lambda peak: -peak.score)
-    return Result(tuple(heard), tuple(found), wakes, seconds / 3600, tuple(left_out))
+    return Result(tuple(heard), tuple(found), wakes, seconds / 3600, tuple(left_out), draws)

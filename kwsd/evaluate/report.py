@@ -58,7 +58,7 @@ def text(report: Report) -> str:
     """The report for people."""
     result, package = report.result, report.package
     lines = [
-        f"{package.name} {package.version}: {len(result.heard)} positives, "
+        f"{package.name} {package.version}: {result.recordings} positives{_drawn(result)}, "
         f"{result.hours:.2f} h of negatives, {report.condition}, seed {report.seed}",
         "",
         "Misses against false accepts per hour (FA/h), 95 % intervals",
@@ -96,6 +96,10 @@ def text(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _drawn(result: Result) -> str:
+    return f" in {result.draws} draws each" if result.draws > 1 else ""
+
+
 def latency_text(latencies_ms: list[float]) -> str:
     """Median, 90th and 95th percentile in words."""
     if not latencies_ms:
@@ -116,7 +120,7 @@ def _misses(point: Point) -> str:
 
 
 def speakers(heard: tuple[Heard, ...], threshold: float) -> dict[str, tuple[int, int]]:
-    """(misses, recordings) of each known speaker."""
+    """(misses, positives) of each known speaker, every draw counted."""
     groups: dict[str, tuple[int, int]] = {}
     for item in heard:
         if item.speaker:
@@ -127,12 +131,14 @@ def speakers(heard: tuple[Heard, ...], threshold: float) -> dict[str, tuple[int,
 
 def _speaker_lines(report: Report) -> list[str]:
     name, threshold = report.speaker_threshold()
-    groups = speakers(report.result.heard, threshold)
+    result = report.result
+    groups = speakers(result.heard, threshold)
     if not groups:
         return []
     lines = ["", f"Speakers, at {name} (threshold {threshold:.4f})"]
     for speaker, (misses, total) in groups.items():
-        low, high = (100 * end for end in wilson(misses, total))
+        interval = wilson(misses / result.draws, total / result.draws)
+        low, high = (100 * end for end in interval)
         lines.append(
             f"  {speaker:>22}  {100 * misses / total:5.1f} % [{low:.1f}-{high:.1f}] "
             f"{misses}/{total}"
@@ -149,7 +155,8 @@ def as_dict(report: Report) -> dict[str, Any]:
         "model_version": report.package.version,
         "condition": report.condition,
         "seed": report.seed,
-        "positives": len(result.heard),
+        "positives": result.recordings,
+        "draws": result.draws,
         "negative_hours": round(result.hours, 4),
         "rates": [
             {"asked_per_hour": rate, "resolvable": point is not None, **_point_dict(point)}
@@ -202,7 +209,7 @@ def write_json(report: Report, path: Path) -> None:
 
 
 def write_scores(report: Report, path: Path) -> None:
-    """One row a positive recording and one a peak of the negatives."""
+    """One row a positive and draw, and one a peak of the negatives."""
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(("kind", "path", "time_s", "speaker", "score"))

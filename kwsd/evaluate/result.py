@@ -58,7 +58,7 @@ class Result:
     """Everything that was heard."""
 
     heard: tuple[Heard, ...]
-    """Positives that could be used."""
+    """Positives that could be used, all of them once a draw."""
 
     peaks: tuple[Peak, ...]
     """Peaks of the negatives, the highest first."""
@@ -72,15 +72,25 @@ class Result:
     skipped: tuple[str, ...]
     """Recordings left out, with the reason."""
 
+    draws: int = 1
+    """How often each positive was heard, each time in other surroundings."""
+
+    @property
+    def recordings(self) -> int:
+        """Positives that could be used."""
+        return len(self.heard) // self.draws
+
     @property
     def curve(self) -> Curve:
         """Misses against false accepts."""
-        return Curve([h.score for h in self.heard], [p.score for p in self.peaks], self.hours)
+        positives, negatives = [h.score for h in self.heard], [p.score for p in self.peaks]
+        return Curve(positives, negatives, self.hours, self.draws)
 
     def point(self, sensitivity: str, threshold: float) -> Point:
         """What the daemon's own decision does at one of the package's sensitivities."""
         misses = sum(sensitivity not in h.woke for h in self.heard)
-        return Point(threshold, misses, len(self.heard), self.wakes.get(sensitivity, 0), self.hours)
+        wakes = self.wakes.get(sensitivity, 0)
+        return Point(threshold, misses, len(self.heard), wakes, self.hours, self.draws)
 
     def latencies_ms(self, threshold: float) -> list[float]:
         """Of every positive that reaches the threshold."""

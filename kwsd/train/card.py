@@ -95,7 +95,8 @@ def _judged_text(facts: CardFacts) -> str:
         "int8 model through the whole chain (one microphone, no playback) on "
         f"{' and '.join(words) or 'no positive'}, and {result.hours:.2f} h of other real audio "
         "that did not train; once as they are, once far away: in simulated rooms, RT60 0.3 to "
-        "0.6 s, talkers 1 to 3 m from the microphone. Misses with Wilson 95 % intervals. "
+        f"0.6 s, talkers 1 to 3 m from the microphone, {facts.far.draws} rooms for each positive. "
+        "Misses with Wilson 95 % intervals, which take the rooms of a positive for one. "
     )
     if synthetic:
         told += "Synthetic positives say little about people in front of real microphones. "
