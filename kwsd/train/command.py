@@ -12,7 +12,7 @@ from typing import Any
 
 from kwsd.errors import ConfigError, RuntimeUnavailable, UsageError
 from kwsd.evaluate.recording import find_recordings
-from kwsd.model.find import MANIFEST_SUFFIX, find_model
+from kwsd.model.find import find_package
 from kwsd.model.package import ModelPackage, load_package
 from kwsd.train.phrase import plain_name
 from kwsd.train.quantise import PRECISIONS
@@ -193,7 +193,7 @@ def run(args: argparse.Namespace) -> int:
             f"training needs the package {error.name!r}: pip install 'kwsd[train]'"
         ) from None
     _check(args)
-    start = _start(args.start)
+    start = None if args.start is None else load_package(find_package(args.start))
     recordings = _gather(args, "train")
     varied = varies_voices(args.varied_voices, recordings)
     share = 0.0 if args.no_synthesis else args.renderings / DEFAULT_RENDERINGS["positive"]
@@ -244,16 +244,6 @@ def run(args: argparse.Namespace) -> int:
                 f"stated false accepts per hour {point.false_accepts_per_hour:g}"
             )
     return 0
-
-
-def _start(name: str | None) -> ModelPackage | None:
-    """The package to start from; others than our own have other layers."""
-    if name is None:
-        return None
-    path = find_model(name)
-    if path.suffix == MANIFEST_SUFFIX:
-        raise UsageError(f"--start {name}: {path} is no package of kwsmodel train: name one")
-    return load_package(path)
 
 
 def _check(args: argparse.Namespace) -> None:
