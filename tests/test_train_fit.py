@@ -369,7 +369,7 @@ def test_room_tone_is_not_mined(pools: Pools) -> None:
     network = Network(SMALL).eval()
     toned = Pools(pools.words, {**pools.negatives, "tone": tone})
     ripples = Ripples(STRETCH_FRAMES * BANDS)
-    found = fitting._mine(network, toned, np.random.default_rng(0), ripples)
+    found = fitting.find_hard_places(network, toned, np.random.default_rng(0), ripples)
     assert {place.kind for place in found} == {"speech", "noise"}
 
 
@@ -386,7 +386,7 @@ def test_what_only_a_room_brings_out_is_mined(
     monkeypatch.setattr(fitting, "score_stream", fading)
     ripples = Ripples(STRETCH_FRAMES * BANDS)
     only = Pools(pools.words, {"speech": clicks})
-    found = fitting._mine(Network(SMALL), only, np.random.default_rng(0), ripples)
+    found = fitting.find_hard_places(Network(SMALL), only, np.random.default_rng(0), ripples)
     assert found and all(place.roomy and 1500 < place.frame < 1600 for place in found)
 
 

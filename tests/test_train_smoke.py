@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ pytest.importorskip("pyroomacoustics", reason="training needs pyroomacoustics")
 from kwsd.errors import MissingFileError, RuntimeUnavailable  # noqa: E402
 from kwsd.kwsmodel import main  # noqa: E402
 from kwsd.model.package import load_package  # noqa: E402
+from kwsd.train import fit as fitting  # noqa: E402
 from kwsd.train import teacher  # noqa: E402
 
 RATE_HZ = 16_000
@@ -225,6 +227,7 @@ def test_a_phrase_beside_is_learnt_and_gets_no_package(index: Path, tmp_path: Pa
         (["jarvis", "--name", "x"], "--name goes with one phrase"),
         (["jarvis", "--positives", "."], "--positives goes with one phrase"),
         (["--sayings", "-1"], "--sayings -1"),
+        (["--networks", "0"], "--networks 0"),
     ],
 )
 def test_what_cannot_be_asked_for_is_refused(
@@ -232,6 +235,44 @@ def test_what_cannot_be_asked_for_is_refused(
 ) -> None:
     assert main(["train", "computer", *more]) in (64, 78)
     assert message in capsys.readouterr().err
+
+
+def test_several_networks_give_one_package_whatever_stops_them(
+    folders: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(fitting, "CHECKPOINT_STEPS", 3)
+    whole, cut = (
+        [*command(folders, tmp_path / "work", tmp_path / name, steps=6), "--networks", "2"]
+        for name in ("whole", "cut")
+    )
+    assert main(whole) == 0
+    said = capsys.readouterr().err
+    assert "networks: costs " in said and "distillation, step 1 of 1" in said
+    package = tmp_path / "whole" / "chirp_word"
+    card = (package / "CARD.md").read_text()
+    assert "--networks 2" in card and "2 networks were trained, and the best of them" in card
+    assert not list((tmp_path / "work").glob("checkpoint-*"))
+
+    # The power fails in the second network; the first is kept.
+    average, calls = fitting.average_into, iter(range(100))
+
+    def fails(*arguments: Any) -> None:
+        if next(calls) == 10:
+            raise KeyboardInterrupt
+        average(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "average_into", fails)
+        assert main(cut) != 0
+    assert len(list((tmp_path / "work").glob("checkpoint-*"))) == 2
+    capsys.readouterr()
+    assert main(cut) == 0
+    assert "going on from step 3" in capsys.readouterr().err
+    made = [tmp_path / name / "chirp_word" / "model.tflite" for name in ("whole", "cut")]
+    assert made[0].read_bytes() == made[1].read_bytes()
 
 
 def test_a_package_is_what_a_training_begins_with(

@@ -46,6 +46,9 @@ class CardFacts:
     start: ModelPackage | None = None
     """Whose layers the training began with, if it did not begin at random."""
 
+    networks: int = 1
+    """How many were trained; of several, one learnt what all say on average."""
+
 
 def _percent(point: Point) -> str:
     low, high = point.miss_interval
@@ -126,6 +129,12 @@ def _training_text(facts: CardFacts) -> list[str]:
     if facts.beside:
         others = ", ".join(facts.beside)
         lines += [f"Trained together with {others}: all layers but the last are the same.", ""]
+    if facts.networks > 1:
+        lines += [
+            f"{facts.networks} networks were trained, and the best of them learnt in the end what "
+            "all say on average.",
+            "",
+        ]
     if facts.start is not None:
         digest = sha256_hex(facts.start.network.read_bytes())
         lines += [

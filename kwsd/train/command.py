@@ -127,6 +127,15 @@ def add_parser(subparsers: Any) -> None:
         "training begins with instead of at random",
     )
     parser.add_argument(
+        "--networks",
+        type=int,
+        default=1,
+        metavar="N",
+        help="train N networks, one after the other, and let the best of them learn in a tenth of "
+        "the steps what all say on average: fewer misses at the same size, in N times the time "
+        "(default: 1)",
+    )
+    parser.add_argument(
         "--splices",
         type=float,
         default=DEFAULT_SPLICES,
@@ -233,6 +242,7 @@ def run(args: argparse.Namespace) -> int:
             responses=tuple(find_recordings([args.responses])) if args.responses else (),
             teacher=not args.no_teacher,
             start=start,
+            networks=args.networks,
         ),
         report,
     )
@@ -248,7 +258,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse what cannot be asked for."""
-    for key in ("steps", "workers", "rooms"):
+    for key in ("steps", "networks", "workers", "rooms"):
         if getattr(args, key) < 1:
             raise ConfigError(f"--{key} {getattr(args, key)}: a whole number from 1 is needed")
     for key in ("renderings", "sayings"):
@@ -287,6 +297,8 @@ def _command(args: argparse.Namespace, varied: bool, start: ModelPackage | None)
     words += ["--bulk-hours", "0" if args.no_synthesis else f"{args.bulk_hours:g}"]
     if start is not None:
         words += ["--start", start.name]
+    if args.networks > 1:
+        words += ["--networks", str(args.networks)]
     if args.precision != "int8":
         words += ["--precision", args.precision]
     if args.name:

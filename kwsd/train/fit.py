@@ -93,7 +93,7 @@ class _Batches(Dataset[tuple[Batch, LessonBatch | None]]):
         return words, self._lessons.batch(rng, config.taught) if self._lessons else None
 
 
-def _batches(
+def draw_batches(
     windows: Windows, lessons: LessonWindows | None, config: FitConfig, first: int, last: int
 ) -> Iterator[Any]:
     """Batches of some steps as tensors, drawn ahead in other processes if there are any."""
@@ -111,10 +111,10 @@ def _batches(
     )
 
 
-def _mine(
+def find_hard_places(
     network: nn.Module, pools: Pools, rng: np.random.Generator, ripples: Ripples
 ) -> list[HardPlace]:
-    """Where in the negatives, as they are and in rooms, the network hears a phrase."""
+    """Where in the negatives, as they are and in rooms, a network hears a phrase."""
     network.eval()
     hard = []
     for kind, stream in pools.negatives.items():
@@ -128,7 +128,7 @@ def _mine(
     return hard
 
 
-def _average_into(mean: Network, network: Network, decay: float) -> None:
+def average_into(mean: Network, network: Network, decay: float) -> None:
     """Running mean of weights and of normalisation statistics."""
     with torch.no_grad():
         current = network.state_dict()
@@ -225,13 +225,13 @@ def fit(
     for step in range(first, config.steps):
         if step in mining:
             rng = np.random.default_rng([config.seed, 5, step])
-            windows.hard = _mine(network, pools, rng, windows.ripples)
+            windows.hard = find_hard_places(network, pools, rng, windows.ripples)
             report(f"step {step}: {len(windows.hard)} hard places")
         if step == first or step in changes:
             # Drawn ahead up to where the hard places change or the teacher leaves.
             last = next((point for point in changes if point > step), config.steps)
             heard = teaching if step < teacher_leaves else None
-            batches = _batches(windows, heard, config, step, last)
+            batches = draw_batches(windows, heard, config, step, last)
         network.train()
         words, lesson = next(batches)
         loss = pupil.loss(words, lesson)
@@ -240,7 +240,7 @@ def fit(
         optimizer.step()
         schedule.step()
         # A short memory at first, so that the mean is not held back by the initial weights.
-        _average_into(mean, network, min(config.average_decay, (step + 1) / (step + 10)))
+        average_into(mean, network, min(config.average_decay, (step + 1) / (step + 10)))
         if (step + 1) % 100 == 0:
             report(f"step {step + 1} of {config.steps}: loss {loss.item():.4f}")
         if step + 1 in choices and cost is not None:

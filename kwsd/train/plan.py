@@ -79,6 +79,9 @@ class Plan:
     start: ModelPackage | None = None
     """Whose layers, all but the last, the training begins with; None: at random."""
 
+    networks: int = 1
+    """Trained one after the other; of several the best learns what all say on average."""
+
     @property
     def synthesises(self) -> bool:
         """Whether synthetic speech is wanted at all."""

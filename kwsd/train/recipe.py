@@ -21,6 +21,7 @@ from kwsd.model.write import DataSource, PackageContent, write_package
 from kwsd.progress import Report
 from kwsd.train.augment import Windows
 from kwsd.train.card import CardFacts, write_card
+from kwsd.train.distil import distil, seeds
 from kwsd.train.fit import fit
 from kwsd.train.float_scores import (
     SMOOTHING_STEPS,
@@ -122,18 +123,18 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         report,
         workers=plan.workers,
     )
-    checkpoint = plan.work / f"checkpoint-{checkpoint_key(plan, spoken)}.pt"
-    network = fit(
-        pools,
-        plan.fit,
-        checkpoint,
-        report,
-        cost=None if rehearsal is None else partial(development_cost, rehearsal=rehearsal),
-        phrases=len(plan.targets),
-        lessons=lessons,
-        start=start,
-    )
-    signals = calibration_signals(pools, len(plan.targets), plan.seed, plan.fit.varied)
+    cost = None if rehearsal is None else partial(development_cost, rehearsal=rehearsal)
+    phrases = len(plan.targets)
+    key = checkpoint_key(plan, spoken)
+    checkpoints = [plan.work / f"checkpoint-{key}-{n}.pt" for n in range(plan.networks)]
+    networks = [
+        fit(pools, config, checkpoint, report, None, cost, phrases, lessons, start)
+        for config, checkpoint in zip(seeds(plan.fit, plan.networks), checkpoints, strict=True)
+    ]
+    network = networks[0]
+    if len(networks) > 1:
+        network = distil(networks, pools, plan.fit, report, cost, phrases)
+    signals = calibration_signals(pools, phrases, plan.seed, plan.fit.varied)
     curves = development_curves(network, rehearsal) if rehearsal is not None else {}
     packages = []
     for i, selection in selections.items():
@@ -141,7 +142,8 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         if i in curves:
             net = centred(net, *operating_logits(curves[i]))
         packages.append(_package(plan, i, spoken[i], net, signals, pools, selection))
-    checkpoint.unlink()
+    for checkpoint in checkpoints:
+        checkpoint.unlink()
     for package in packages:
         report(f"package: {package.path}")
     return packages
@@ -221,6 +223,7 @@ def _package(
         _synthetic(result, spoken),
         tuple(t.phrase for t in plan.targets if t != target),
         plan.start,
+        plan.networks,
     )
     return write_package(target.out, replace(content, card=write_card(facts)), replace=True)
 
