@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 EX_INTERRUPTED = 128 + signal.SIGINT
@@ -16,6 +19,28 @@ class Terminated(BaseException):
 def raise_on_terminate() -> None:
     """From now on SIGTERM raises `Terminated` in the main thread."""
     signal.signal(signal.SIGTERM, _on_terminate)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Raise what SIGINT and SIGTERM raise behind this block, not within it.
+
+    Around what must not be left half done, and around what swallows exceptions: callbacks of a fork
+    do, and a signal that arrived in one would be lost.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda got, frame: came.append(got)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+        for late in came:
+            signal.raise_signal(late)
 
 
 def _on_terminate(number: int, frame: FrameType | None) -> None:

@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from kwsd.errors import RuntimeUnavailable
+from kwsd.termination import held_back
 
 EX_ORPHANED = 1
 
@@ -56,6 +57,8 @@ def worker_pool(
     pool = ProcessPoolExecutor(workers, context, _start, (initializer, arguments))
     # No `with`: its own shutdown would take back the cancelling before the pool has seen it.
     try:
+        with held_back():
+            pool.submit(_begin)  # where processes are forked, this forks all of them
         yield pool
     except BrokenProcessPool:
         raise RuntimeUnavailable(
@@ -64,6 +67,10 @@ def worker_pool(
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """Work that only needs the processes to be there."""
 
 
 def _start(initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None:

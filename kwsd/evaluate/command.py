@@ -119,7 +119,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         default=1,
         metavar="N",
         help="how often each positive is heard, each time in another room, noise or playback "
-        "(default: 1); few recordings say more so, intervals stay those of as many recordings",
+        "(default: 1): few recordings say more; intervals stay those of so many recordings",
     )
     parser.add_argument(
         "--workers", type=_whole(1), default=1, metavar="N", help="processes (default: 1)"
