@@ -132,8 +132,8 @@ def add_parser(subparsers: Any) -> None:
         default=1,
         metavar="N",
         help="train N networks, one after the other, and let the best of them learn in a tenth of "
-        "the steps what all say on average: fewer misses at the same size, in N times the time "
-        "(default: 1)",
+        "the steps what all say on average: for long trainings, fewer misses at the same size in N "
+        "times the time (default: 1)",
     )
     parser.add_argument(
         "--splices",
