@@ -25,19 +25,22 @@ def raise_on_terminate() -> None:
 def held_back() -> Iterator[None]:
     """Raise what SIGINT and SIGTERM raise behind this block, not within it.
 
-    Around what must not be left half done, and around what swallows exceptions: callbacks of a fork
-    do, and a signal that arrived in one would be lost.
+    Around what must not be left half done, and around what swallows exceptions, where a signal
+    would be lost: callbacks of a fork, and a Python file that a library in C writes to.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
         return
     came: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda got, frame: came.append(got)) for number in numbers]
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # What ends the process or is ignored raises nothing.
+    raising = {number: handler for number, handler in before.items() if callable(handler)}
+    for number in raising:
+        signal.signal(number, lambda got, frame: came.append(got))
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in raising.items():
             signal.signal(number, handler)
         for late in came:
             signal.raise_signal(late)

@@ -7,10 +7,7 @@ a FLAC frame.
 from __future__ import annotations
 
 import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -20,6 +17,7 @@ import soundfile as sf
 
 from kwsd.block import FloatArray
 from kwsd.errors import OutputError, UsageError
+from kwsd.termination import held_back
 
 _FORMATS = {".flac": "FLAC", ".wav": "WAV"}
 _SLACK_BYTES = 65_536
@@ -29,27 +27,6 @@ _ENCODER_FRAMES = 8192
 _FLAC_CHANNELS = 8
 _WAV_BYTES = 2**32 - 2**20
 """A WAV's sizes have 32 bits."""
-
-
-@contextmanager
-def _interrupted_later() -> Iterator[None]:
-    """Let Ctrl-C wait until libsndfile is done.
-
-    It writes through a Python object; an exception in there is printed and lost, and with it what
-    was to be written.
-    """
-    handler = signal.getsignal(signal.SIGINT)
-    if not callable(handler) or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    waiting: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        if waiting:
-            handler(signal.SIGINT, None)
 
 
 class AudioWriter:
@@ -104,7 +81,7 @@ class AudioWriter:
             undo.callback(path.unlink, missing_ok=True)
             undo.callback(self._disk.close)
             self._reserve(0)
-            with _interrupted_later():
+            with held_back():
                 self._file = sf.SoundFile(
                     self._disk, "w", rate_hz, channels, f"PCM_{sample_bits}", format=kind
                 )
@@ -127,13 +104,13 @@ class AudioWriter:
             stored = whole.astype(np.int16)
         else:
             stored = (whole * 2.0 ** (32 - self._bits)).astype(np.int32)
-        with _interrupted_later():
+        with held_back():
             self._file.write(stored)
             self.frames += len(samples)
 
     def close(self) -> None:
         """Finish the file; may be called twice."""
-        with _interrupted_later():
+        with held_back():
             self._file.close()
             self._disk.close()
 
