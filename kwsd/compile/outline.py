@@ -5,11 +5,15 @@ Field numbers, operator numbers and types are those of the public TFLite schema,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from kwsd.compile.flatbuffer import BadFlatbuffer, Table, root
 from kwsd.errors import MissingFileError, ModelError
+
+Parsed = TypeVar("Parsed")
 
 LARGEST_BYTES = 256 << 20
 
@@ -102,7 +106,12 @@ class Outline:
 
 
 def read_outline(path: Path) -> Outline:
-    """Read a file.
+    """The outline of a file; errors are those of `read_tflite`."""
+    return read_tflite(path, parse_outline)
+
+
+def read_tflite(path: Path, parse: Callable[[bytes], Parsed]) -> Parsed:
+    """Read a file, as far as `parse` does.
 
     Raises
     ------
@@ -118,7 +127,7 @@ def read_outline(path: Path) -> Outline:
     except OSError as error:
         raise MissingFileError(f"{path} cannot be read: {error.strerror}") from None
     try:
-        return parse_outline(data)
+        return parse(data)
     except BadFlatbuffer as error:
         raise ModelError(f"{path} is no TFLite network: {error}; name a .tflite file") from None
 

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kwsd.compile.flatbuffer import BadFlatbuffer, Table, root
-from kwsd.compile.outline import Outline, parse_outline
-from kwsd.errors import MissingFileError, ModelError
+from kwsd.compile.outline import Outline, parse_outline, read_tflite
 
 ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
 
@@ -54,25 +53,12 @@ class Network:
 
 
 def read_network(path: Path) -> Network:
-    """Read a file.
-
-    Raises
-    ------
-    MissingFileError
-        It cannot be read.
-    ModelError
-        It is no complete TFLite network.
-    """
-    try:
-        return parse_network(path.read_bytes())
-    except OSError as error:
-        raise MissingFileError(f"{path} cannot be read: {error.strerror}") from None
-    except BadFlatbuffer as error:
-        raise ModelError(f"{path} is no TFLite network: {error}") from None
+    """The network in a file; errors are those of `read_tflite`."""
+    return read_tflite(path, parse_network)
 
 
 def parse_network(data: bytes) -> Network:
-    """The same for bytes in memory.
+    """The network in a file's content.
 
     Parameters
     ----------
