@@ -100,7 +100,7 @@ def judge(selection, seed=0, draws=1):
     bench = Bench(ToneScorer(), QUIET, seed)
     planned, skipped = plan(selection)
     jobs = repeated(planned, draws)
-    return gather(jobs, map(bench.run, jobs), skipped, lambda seconds: None, draws)
+    return gather(jobs, map(bench.run, jobs), skipped, lambda seconds: None)
 
 
 @pytest.fixture

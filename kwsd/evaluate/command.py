@@ -155,8 +155,9 @@ def run(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         # Opened before the work, so that a folder that cannot be written costs no hour.
         places = {path: stack.enter_context(OutputFile(path)).partial for path in outputs}
-        jobs = plan(selection)
-        with _bar(sum(job.seconds for job in repeated(jobs[0], args.draws))) as advance:
+        planned, skipped = plan(selection)
+        jobs = repeated(planned, args.draws)
+        with _bar(sum(job.seconds for job in jobs)) as advance:
             result = judge(
                 package,
                 selection,
@@ -164,8 +165,7 @@ def run(args: argparse.Namespace) -> int:
                 seed=args.seed,
                 workers=args.workers,
                 advance=advance,
-                jobs=jobs,
-                draws=args.draws,
+                jobs=(jobs, skipped),
             )
         report = Report(package, result, condition, args.seed)
         for reason in result.skipped:

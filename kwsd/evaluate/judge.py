@@ -229,7 +229,6 @@ def judge(
     workers: int = 1,
     advance: Advance = lambda seconds: None,
     jobs: tuple[list[Job], list[str]] | None = None,
-    draws: int = 1,
 ) -> Result:
     """Hear a selection.
 
@@ -248,9 +247,7 @@ def judge(
     advance : function
         Called with the seconds of recordings that are done.
     jobs : tuple, optional
-        From `plan`, where the caller has made it already.
-    draws : int
-        How often each positive is heard, each time in another room, noise or playback.
+        From `plan`, where the caller has made it already; `repeated` for several draws.
 
     Returns
     -------
@@ -263,14 +260,12 @@ def judge(
     ModelError, RuntimeUnavailable
         The model cannot run.
     """
-    planned, skipped = plan(selection) if jobs is None else jobs
-    work = repeated(planned, draws)
-    outcomes = _outcomes(work, package, surroundings, seed, workers)
-    return gather(work, outcomes, skipped, advance, draws)
+    work, skipped = plan(selection) if jobs is None else jobs
+    return gather(work, _outcomes(work, package, surroundings, seed, workers), skipped, advance)
 
 
 def repeated(jobs: Sequence[Job], draws: int) -> list[Job]:
-    """The same with all positives once a draw."""
+    """The same with all positives once a draw, each time in another room, noise or playback."""
     again = [
         job._replace(draw=draw) for draw in range(1, draws) for job in jobs if job.kind == _POSITIVE
     ]
@@ -278,11 +273,7 @@ def repeated(jobs: Sequence[Job], draws: int) -> list[Job]:
 
 
 def gather(
-    jobs: Sequence[Job],
-    outcomes: Iterable[Outcome],
-    skipped: Sequence[str],
-    advance: Advance,
-    draws: int = 1,
+    jobs: Sequence[Job], outcomes: Iterable[Outcome], skipped: Sequence[str], advance: Advance
 ) -> Result:
     """Put the outcomes of all jobs, in their order, together."""
     heard: list[Heard] = []
@@ -299,6 +290,7 @@ def gather(
         for name, count in outcome.wakes.items():
             wakes[name] = wakes.get(name, 0) + count
         advance(job.seconds)
+    draws = 1 + max(job.draw for job in jobs)
     check_enough(len(heard) // draws, seconds)
     found.sort(key=lambda peak: -peak.score)
     return Result(tuple(heard), tuple(found), wakes, seconds / 3600, tuple(left_out), draws)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kwsd.errors import AudioError
-from kwsd.evaluate.judge import judge
+from kwsd.evaluate.judge import judge, repeated
 from kwsd.evaluate.judge import plan as plan_jobs
 from kwsd.evaluate.result import Result
 from kwsd.evaluate.selection import Positive, Selection
@@ -202,10 +202,11 @@ def _package(
     )
     with tempfile.TemporaryDirectory() as folder:
         draft = write_package(Path(folder) / "draft", content)
-        jobs = plan_jobs(selection)
-        result = judge(draft, selection, workers=plan.workers, jobs=jobs)
+        jobs, skipped = plan_jobs(selection)
+        result = judge(draft, selection, workers=plan.workers, jobs=(jobs, skipped))
         rooms = Surroundings(rooms=far_rooms(), far=True)
-        far = judge(draft, selection, rooms, workers=plan.workers, jobs=jobs, draws=FAR_DRAWS)
+        again = repeated(jobs, FAR_DRAWS), skipped
+        far = judge(draft, selection, rooms, workers=plan.workers, jobs=again)
     points = choose_points(result.curve, far.curve)
     delays = result.latencies_ms(points["medium"].close.threshold)
     content = replace(
