@@ -19,7 +19,13 @@ from torch.nn import functional
 
 from kwsd.progress import Report
 from kwsd.train.augment import Windows
-from kwsd.train.fit import FitConfig, average_into, draw_batches, find_hard_places
+from kwsd.train.fit import (
+    FitConfig,
+    average_into,
+    draw_batches,
+    find_hard_places,
+    training_device,
+)
 from kwsd.train.network import Network
 from kwsd.train.pools import Pools
 
@@ -94,7 +100,7 @@ def distil(
         With averaged weights, in evaluation mode on the CPU; without `cost` the last ones, of the
         first network.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = training_device()
     mean_of_all = Mean([copy.deepcopy(network).to(device) for network in networks]).eval()
     lowest, chosen = float("inf"), networks[0]
     if cost is not None:
@@ -123,7 +129,7 @@ def distil(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-        average_into(mean, student, min(AVERAGE_DECAY, step / (step + 9)))
+        average_into(mean, student, AVERAGE_DECAY, step)
         if step in choices and cost is not None:
             now = cost(mean)
             report(

@@ -128,8 +128,17 @@ def find_hard_places(
     return hard
 
 
-def average_into(mean: Network, network: Network, decay: float) -> None:
-    """Running mean of weights and of normalisation statistics."""
+def training_device() -> torch.device:
+    """A GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def average_into(mean: Network, network: Network, decay: float, step: int) -> None:
+    """Running mean of weights and of normalisation statistics, behind step 1, 2, ...
+
+    A short memory at first, so that the mean is not held back by the initial weights.
+    """
+    decay = min(decay, step / (step + 9))
     with torch.no_grad():
         current = network.state_dict()
         for name, value in mean.state_dict().items():
@@ -182,7 +191,7 @@ def fit(
     torch.set_num_threads(1)
     torch.manual_seed(config.seed)
     shape = shape_of(start) if start else shape or Shape()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = training_device()
     if device.type != "cpu":
         report(f"training on {device}")
     windows = Windows(pools, phrases, config.splice_share, config.varied)
@@ -239,8 +248,7 @@ def fit(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-        # A short memory at first, so that the mean is not held back by the initial weights.
-        average_into(mean, network, min(config.average_decay, (step + 1) / (step + 10)))
+        average_into(mean, network, config.average_decay, step + 1)
         if (step + 1) % 100 == 0:
             report(f"step {step + 1} of {config.steps}: loss {loss.item():.4f}")
         if step + 1 in choices and cost is not None:
