@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 import soundfile
 
-pytest.importorskip("torch", reason="training needs torch: pip install '.[train]'")
+torch = pytest.importorskip("torch", reason="training needs torch: pip install '.[train]'")
 pytest.importorskip("pyroomacoustics", reason="training needs pyroomacoustics")
 
 from kwsd.errors import MissingFileError, RuntimeUnavailable  # noqa: E402
 from kwsd.kwsmodel import main  # noqa: E402
+from kwsd.model.find import find_package  # noqa: E402
 from kwsd.model.package import load_package  # noqa: E402
 from kwsd.train import fit as fitting  # noqa: E402
 from kwsd.train import teacher  # noqa: E402
+from kwsd.train.layers import net_digest  # noqa: E402
+from kwsd.train.tflite_reader import read_net  # noqa: E402
 
 RATE_HZ = 16_000
 
@@ -244,8 +247,9 @@ def test_several_networks_give_one_package_whatever_stops_them(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(fitting, "CHECKPOINT_STEPS", 3)
+    several = ["--networks", "2", "--start", "jarvis"]
     whole, cut = (
-        [*command(folders, tmp_path / "work", tmp_path / name, steps=6), "--networks", "2"]
+        [*command(folders, tmp_path / "work", tmp_path / name, steps=6), *several]
         for name in ("whole", "cut")
     )
     assert main(whole) == 0
@@ -254,6 +258,7 @@ def test_several_networks_give_one_package_whatever_stops_them(
     package = tmp_path / "whole" / "chirp_word"
     card = (package / "CARD.md").read_text()
     assert "--networks 2" in card and "2 networks were trained, and the best of them" in card
+    assert "The first of them began with the layers of jarvis" in card
     assert not list((tmp_path / "work").glob("checkpoint-*"))
 
     # The power fails in the second network; the first is kept.
@@ -267,7 +272,9 @@ def test_several_networks_give_one_package_whatever_stops_them(
     with monkeypatch.context() as patch:
         patch.setattr(fitting, "average_into", fails)
         assert main(cut) != 0
-    assert len(list((tmp_path / "work").glob("checkpoint-*"))) == 2
+    began = net_digest(read_net(load_package(find_package("jarvis")).network))
+    kept = sorted((tmp_path / "work").glob("checkpoint-*"))
+    assert [began in torch.load(path)["identity"] for path in kept] == [True, False]
     capsys.readouterr()
     assert main(cut) == 0
     assert "going on from step 3" in capsys.readouterr().err

@@ -137,9 +137,10 @@ def _training_text(facts: CardFacts) -> list[str]:
         ]
     if facts.start is not None:
         digest = sha256_hex(facts.start.network.read_bytes())
+        began = "Began" if facts.networks == 1 else "The first of them began"
         lines += [
-            f"Began with the layers of {facts.start.name} {facts.start.version}, all but the last "
-            f"(SHA-256 of its network: {digest}).",
+            f"{began} with the layers of {facts.start.name} {facts.start.version}, all but the "
+            f"last (SHA-256 of its network: {digest}).",
             "",
         ]
     return lines

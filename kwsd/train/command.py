@@ -124,7 +124,7 @@ def add_parser(subparsers: Any) -> None:
         "--start",
         metavar="MODEL",
         help="name or folder of a package of kwsmodel train whose layers, all but the last, the "
-        "training begins with instead of at random",
+        "training begins with instead of at random; of several --networks the first one alone",
     )
     parser.add_argument(
         "--networks",

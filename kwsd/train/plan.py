@@ -77,7 +77,7 @@ class Plan:
     """Whether the teacher hears the speech that trains."""
 
     start: ModelPackage | None = None
-    """Whose layers, all but the last, the training begins with; None: at random."""
+    """Whose layers, all but the last, the first network begins with; None: at random."""
 
     networks: int = 1
     """Trained one after the other; of several the best learns what all say on average."""

@@ -127,9 +127,13 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
     phrases = len(plan.targets)
     key = checkpoint_key(plan, spoken)
     checkpoints = [plan.work / f"checkpoint-{key}-{n}.pt" for n in range(plan.networks)]
+    # Networks that begin alike agree, also where they are wrong: one alone begins with `start`.
+    starts = [start, *[None] * (plan.networks - 1)]
     networks = [
-        fit(pools, config, checkpoint, report, None, cost, phrases, lessons, start)
-        for config, checkpoint in zip(seeds(plan.fit, plan.networks), checkpoints, strict=True)
+        fit(pools, config, checkpoint, report, None, cost, phrases, lessons, begin)
+        for config, checkpoint, begin in zip(
+            seeds(plan.fit, plan.networks), checkpoints, starts, strict=True
+        )
     ]
     network = networks[0]
     if len(networks) > 1:
