@@ -12,30 +12,21 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install '.[train]'")
 
+from small_training import SMALL, quiet, small_pools  # noqa: E402
+
 from kwsd.dsp.features import BANDS  # noqa: E402
 from kwsd.train import distil as module  # noqa: E402
 from kwsd.train.distil import Mean, distil, seeds  # noqa: E402
 from kwsd.train.fit import FitConfig, fit  # noqa: E402
-from kwsd.train.network import Network, Shape  # noqa: E402
-from kwsd.train.pools import Pools, Word  # noqa: E402
+from kwsd.train.network import Network  # noqa: E402
+from kwsd.train.pools import Pools  # noqa: E402
 
-SMALL = Shape(channels=8, stem_frames=5, filters=((4, 6, 2),), kernels=(3, 5), dilations=(1, 2))
 CONFIG = FitConfig(steps=40, positives=3, negatives=3, seed=4)
-
-
-def quiet(_: str) -> None:
-    return None
 
 
 @pytest.fixture(scope="module")
 def pools() -> Pools:
-    rng = np.random.default_rng(1)
-    frames = rng.normal(-9, 1, (60, BANDS)).astype(np.float16)
-    frames[:40, 15:18] += 6
-    streams = {
-        kind: rng.normal(-9, 1, (1500, BANDS)).astype(np.float16) for kind in ("speech", "noise")
-    }
-    return Pools([Word(frames, 0, 40, real) for real in (False, True)], streams)
+    return small_pools()
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ from model_fixture import random_net
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install '.[train]'")
 
+from small_training import SMALL, quiet, small_pools  # noqa: E402
+
 from kwsd.dsp.features import BANDS  # noqa: E402
 from kwsd.errors import OutputError  # noqa: E402
 from kwsd.evaluate.curve import Curve  # noqa: E402
@@ -37,14 +39,13 @@ from kwsd.train.network import (  # noqa: E402
     start_from,
     to_float_net,
 )
-from kwsd.train.pools import Pools, Word, save  # noqa: E402
+from kwsd.train.pools import Pools, save  # noqa: E402
 from kwsd.train.pupil import Pupil  # noqa: E402
 from kwsd.train.rehearsal import Rehearsal  # noqa: E402
 from kwsd.train.reverberation import STRETCH_FRAMES  # noqa: E402
 from kwsd.train.ripples import Ripples  # noqa: E402
 from kwsd.train.teacher import EVERY_FRAMES, SIZE, Lesson  # noqa: E402
 
-SMALL = Shape(channels=8, stem_frames=5, filters=((4, 6, 2),), kernels=(3, 5), dilations=(1, 2))
 SHORT = FitConfig(steps=12, positives=2, negatives=2, seed=4)
 
 
@@ -54,20 +55,7 @@ class Interrupted(Exception):
 
 @pytest.fixture(scope="module")
 def pools() -> Pools:
-    rng = np.random.default_rng(1)
-    words = []
-    for real in (False, True):
-        frames = rng.normal(-9, 1, (60, BANDS)).astype(np.float16)
-        frames[:40, 15:18] += 6
-        words.append(Word(frames, 0, 40, real))
-    streams = {
-        kind: rng.normal(-9, 1, (1500, BANDS)).astype(np.float16) for kind in ("speech", "noise")
-    }
-    return Pools(words, streams)
-
-
-def quiet(_: str) -> None:
-    return None
+    return small_pools()
 
 
 def weights(network: Network) -> dict[str, np.ndarray]:
