@@ -43,7 +43,7 @@ speak."""
 
 VARIED_VOICES = (Variety((-0.35, 0.3), (-0.1, 0.24), 1.0), Variety((-0.2, 0.2), (-0.15, 0.15), 0.5))
 """Likewise, for words that nobody recorded: the people who are missed articulate otherwise, speak
-faster, and their tracts are longer (docs/benchmarks/models.md)."""
+faster, and their tracts are longer (docs/benchmarks/training_trials.md)."""
 
 OTHER_TRACT = (-0.08, 0.08)
 HALF_WORD_SHARE = 0.05

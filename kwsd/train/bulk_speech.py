@@ -4,7 +4,7 @@ Recorded speech is scarce, and a network that has heard nine hours of it fires o
 sounds that are new to it. Here random words of the pronunciation dictionary, a quarter of them with
 a phone or two changed, are spoken one after the other. The voice (package hibari-tts) computes a
 spectral envelope and a pitch curve; both are moved before they become sound, so every utterance has
-another speaker. What that is worth: docs/benchmarks/models.md.
+another speaker. What that is worth: docs/benchmarks/training_trials.md.
 """
 
 from __future__ import annotations

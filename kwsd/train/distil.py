@@ -30,7 +30,7 @@ from kwsd.train.network import Network
 from kwsd.train.pools import Pools
 
 STEPS_SHARE = 0.1
-"""Of the steps of a training: more were no better (docs/benchmarks/models.md)."""
+"""Of the steps of a training: more were no better (docs/benchmarks/training_trials.md)."""
 
 CHOICE_POINTS = (0.5, 1.0)
 """Shares of these steps after which the averaged weights are a candidate."""

@@ -40,7 +40,8 @@ CHECKPOINT_STEPS = 250
 
 TEACHER_SHARE = 0.6
 """Of the steps in which the teacher is listened to. Behind them words alone are learnt: they are
-what is asked in the end, and they suffer as long as both are (docs/benchmarks/models.md)."""
+what is asked in the end, and they suffer as long as both are
+(docs/benchmarks/training_trials.md)."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class FitConfig:
 
     rate: float = 4e-3
     """Learning rate behind the warm-up. It stays: the running mean of the weights generalises
-    better than what a falling rate ends in (docs/benchmarks/models.md)."""
+    better than what a falling rate ends in (docs/benchmarks/training_trials.md)."""
 
     average_decay: float = 0.998
     """Of that running mean, which is what is exported."""
@@ -71,7 +72,7 @@ class FitConfig:
 
     varied: bool = False
     """Voices of the words differ more: fewer people are missed who say a word that nobody recorded,
-    and more who say one that somebody did (docs/benchmarks/models.md)."""
+    and more who say one that somebody did (docs/benchmarks/training_trials.md)."""
 
     taught: int = 40
     """Windows of a batch in which the teacher is listened to, if there is one."""

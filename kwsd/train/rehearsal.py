@@ -4,7 +4,7 @@ Staged as the evaluation does it and passed through the detector branch once; ne
 per collection, so that the next word finds them ready. Words are heard as they are, far away in
 rooms, in noise and over the device's own playback: misses of clean words alone are too few to tell
 checkpoints apart. Negatives are heard as they are and far away: a network that is seldom wrong
-about speech close by may often be about speech in a room (docs/benchmarks/models.md).
+about speech close by may often be about speech in a room (docs/benchmarks/training_trials.md).
 The figures choose a checkpoint only; what a card states comes from the int8 model through the
 whole chain.
 """

@@ -4,7 +4,7 @@ Behind the direct sound, the energy of a room decays exponentially (Polack's mod
 Warusfel, AES 1997), so in bands of mel power a room is a sum of the sound and of its own running
 mean. What a convolution would add, interference that differs from frame to frame and band to band,
 is drawn. Copies that were convolved with impulse responses are few; a network learns them by heart
-and takes other speech in other rooms for its word (docs/benchmarks/models.md).
+and takes other speech in other rooms for its word (docs/benchmarks/training_trials.md).
 """
 
 from __future__ import annotations

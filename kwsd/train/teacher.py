@@ -1,8 +1,8 @@
 """Teacher: a network that has heard many people says what a stretch of speech sounds like.
 
 Synthetic voices differ from each other less than people do, and a small network that has only
-heard them say a word misses the same few people nearly always (docs/benchmarks/models.md). The
-speech embedding of Lin et al., "Training keyword spotters with limited and synthesized speech
+heard them say a word misses the same few people nearly always (docs/benchmarks/training_trials.md).
+The speech embedding of Lin et al., "Training keyword spotters with limited and synthesized speech
 data" (ICASSP 2020) was trained on the words of very many people. It is too slow for a board, so it
 only teaches: the network that is shipped learns, beside the words, to say the same of any speech.
 Its weights come with the package pyopen-wakeword; nothing of them is part of this project.

@@ -2,7 +2,7 @@
 
 Synthetic voices articulate alike. People say a consonant far louder, softer, brighter or duller
 against the vowel beside it, and a network that never heard that misses them
-(docs/benchmarks/models.md).
+(docs/benchmarks/training_trials.md).
 """
 
 from __future__ import annotations
