@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.ending import ended
 from kwsd.dsp.features import BANDS
-from kwsd.evaluate.judge import judge
+from kwsd.evaluate.judge import Question, judge, plan
 from kwsd.evaluate.selection import select
 from kwsd.export.constants import Network, parse_network
 from kwsd.model.find import find_package
@@ -149,7 +149,8 @@ def _run(args: argparse.Namespace) -> None:
     selection = select(None, args.negatives, args.index, label, args.split)
     with tempfile.TemporaryDirectory() as folder:
         made = {p: export(package, p, Path(folder) / p) for p in PRECISIONS}
-        heard = {p: judge(m, selection, workers=args.workers) for p, m in made.items()}
+        questions = [Question(one, *plan(selection)) for one in made.values()]
+        heard = dict(zip(made, judge(questions, workers=args.workers), strict=True))
         for precision, result in heard.items():
             curve = result.curve
             cells = []

@@ -37,7 +37,7 @@ def distances_ms(model: str, index: Path, every: int) -> dict[float, list[float]
     package = load_package(find_package(model))
     threshold = package.sensitivities["medium"].threshold
     found: dict[float, list[float]] = {value: [] for value in PRE_EMPHASES}
-    scorer = Scorer(package)
+    scorer = Scorer([package])
     chosen = select([], [], index, package.phrase, None).positives[::every]
     for number, positive in enumerate(chosen):
         try:
@@ -46,7 +46,7 @@ def distances_ms(model: str, index: Path, every: int) -> dict[float, list[float]
             pcm = read_part(part)
         except AudioError:
             continue
-        track = scorer.score(staged.pcm)
+        (track,) = scorer.score(staged.pcm)
         at = first_crossing(track.end_samples, track.smoothed, staged.onset_sample, threshold)
         if at is None:
             continue

@@ -15,10 +15,13 @@ from kwsd.config import default_config
 from kwsd.config_schema import KeywordSettings
 from kwsd.dsp.features import FRAME_SAMPLES, HOP_SAMPLES
 from kwsd.errors import AudioError
+from kwsd.evaluate import judge as judging
 from kwsd.evaluate import scoring
-from kwsd.evaluate.judge import Bench, gather, plan, repeated
+from kwsd.evaluate.judge import Bench, Question, gather, plan, repeated
 from kwsd.evaluate.report import Report, as_dict, text, write_json, write_scores
 from kwsd.evaluate.scoring import (
+    Listener,
+    Scorer,
     detections,
     run_chain,
     sensitivity_config,
@@ -26,7 +29,8 @@ from kwsd.evaluate.scoring import (
 )
 from kwsd.evaluate.selection import Positive, Selection
 from kwsd.evaluate.surroundings import QUIET
-from kwsd.model.package import Sensitivity, Timing
+from kwsd.model.find import find_package
+from kwsd.model.package import Sensitivity, Timing, load_package
 from kwsd.model.stream import Score
 
 RATE = 16000
@@ -35,10 +39,12 @@ TONE_HZ = 1000.0
 
 
 class ToneScorer:
-    """Scores the share of a 1 kHz tone in the last 20 ms."""
+    """Models that score the share of a tone in the last 20 ms: of 1 kHz, unless told."""
 
-    def __init__(self):
+    def __init__(self, tones_hz=(TONE_HZ,)):
         self.config = default_config()
+        self.tones_hz = tones_hz
+        self.streams = 0
         levels = {
             "low": Sensitivity(0.9, 0.1, 0.2),
             "medium": Sensitivity(0.6, 0.5, 0.1),
@@ -53,10 +59,18 @@ class ToneScorer:
             threshold=lambda sensitivity: levels[sensitivity].threshold,
             timing=Timing(40.0, 300.0),
         )
+        self.packages = [self.package for _ in tones_hz]
 
-    def score(self, pcm, reference=None):
+    def close(self):
+        pass
+
+    def score(self, pcm, reference=None, which=(0,)):
+        self.streams += 1
+        return [self._track(pcm, self.tones_hz[number]) for number in which]
+
+    def _track(self, pcm, tone_hz):
         frames = pcm[: len(pcm) // STEP * STEP].reshape(-1, STEP).astype(np.float64)
-        phase = np.exp(-2j * np.pi * TONE_HZ * np.arange(STEP) / RATE)
+        phase = np.exp(-2j * np.pi * tone_hz * np.arange(STEP) / RATE)
         energy = (frames**2).sum(axis=1) + 1e-6
         share = 2 * np.abs(frames @ phase) ** 2 / STEP / energy
         smoothed = np.convolve(share, np.full(4, 0.25))[: len(share)]
@@ -100,7 +114,7 @@ def judge(selection, seed=0, draws=1):
     bench = Bench(ToneScorer(), QUIET, seed)
     planned, skipped = plan(selection)
     jobs = repeated(planned, draws)
-    return gather(jobs, map(bench.run, jobs), skipped, lambda seconds: None)
+    return gather(jobs, [outcome for job in jobs for outcome in bench.run(job)], skipped)
 
 
 @pytest.fixture
@@ -195,6 +209,35 @@ def test_jobs_give_the_same_in_any_order(selection):
     assert [forth.run(j) for j in jobs] == [back.run(j) for j in reversed(jobs)][::-1]
 
 
+def test_what_models_hear_together_is_what_each_hears_alone(selection, monkeypatch):
+    scorer = ToneScorer((TONE_HZ, 1020.0))
+    monkeypatch.setattr(judging, "Scorer", lambda packages: scorer)
+    planned, skipped = plan(selection)
+    # The second has two recordings more to its word, the first some negatives of its own.
+    some = Selection(selection.positives[:8], selection.negatives[::-1])
+    questions = [
+        Question(package, repeated(jobs, 2), left_out)
+        for package, (jobs, left_out) in zip(
+            scorer.packages, (plan(some), (planned, skipped)), strict=True
+        )
+    ]
+    done = []
+    together = judging.judge(questions, advance=done.append)
+    streams = scorer.streams
+    alone = []
+    for number, question in enumerate(questions):
+        bench = Bench(scorer, QUIET, 0)
+        outcomes = [bench.run(job, (number,))[0] for job in question.jobs]
+        alone.append(gather(question.jobs, outcomes, question.skipped))
+    assert together == alone
+    assert together[0] != together[1]
+    # Eight positives are the same for both, twice; the silent one is never heard.
+    assert scorer.streams - streams == streams + 16
+    assert sum(done) == pytest.approx(
+        sum(job.seconds for job in {job for question in questions for job in question.jobs})
+    )
+
+
 def test_too_few_recordings_are_refused(selection):
     few = Selection(selection.positives[:3], selection.negatives)
     with pytest.raises(AudioError, match="3 usable positives: at least 5"):
@@ -234,7 +277,7 @@ def test_a_track_holds_every_step_of_the_chain():
     scorer = ToneScorer()
     decision = decision_config(scorer.config, scorer.package)
     pcm = sound(1.0).astype(np.float32)
-    track = run_chain(pcm, FrameScores(), decision, scorer.config)
+    (track,) = run_chain(pcm, [Listener(FrameScores(), decision)], scorer.config)
     ends = np.arange(FRAME_SAMPLES, len(pcm) + 1, HOP_SAMPLES)
     np.testing.assert_array_equal(track.end_samples, ends)
     peak = track.end_samples[int(np.argmax(track.smoothed))]
@@ -251,7 +294,7 @@ def test_blocks_of_the_evaluation_give_the_scores_of_those_of_the_daemon(monkeyp
     tracks = []
     for samples in (scoring.FEED_SAMPLES, BLOCK_SAMPLES):
         monkeypatch.setattr(scoring, "FEED_SAMPLES", samples)
-        tracks.append(run_chain(pcm, FrameScores(), decision, scorer.config))
+        tracks += run_chain(pcm, [Listener(FrameScores(), decision)], scorer.config)
     ours, daemon = tracks
     assert len(ours.smoothed) > 300
     np.testing.assert_array_equal(ours.end_samples, daemon.end_samples)
@@ -259,9 +302,31 @@ def test_blocks_of_the_evaluation_give_the_scores_of_those_of_the_daemon(monkeyp
     np.testing.assert_array_equal(ours.levels_dbfs, daemon.levels_dbfs)
 
 
+@pytest.mark.parametrize("playing", [False, True])
+def test_scores_do_not_depend_on_who_listens_beside(playing):
+    rng = np.random.default_rng(4)
+    pcm, played = 0.05 * rng.standard_normal((2, 4 * RATE)).astype(np.float32)
+    pcm[RATE:] += 0.3 * played[:-RATE]
+    reference = played if playing else None
+    packages = [load_package(find_package(name)) for name in ("computer", "jarvis")]
+    both = Scorer(packages)
+    together, again = both.score(pcm, reference), both.score(pcm, reference, (1,))
+    both.close()
+    alone = []
+    for package in packages:
+        scorer = Scorer([package])
+        alone += scorer.score(pcm, reference)
+        scorer.close()
+    assert len(together) == len(alone) == 2
+    for ours, theirs in zip([*together, *again], [*alone, alone[1]], strict=True):
+        np.testing.assert_array_equal(ours.smoothed, theirs.smoothed)
+        np.testing.assert_array_equal(ours.end_samples, theirs.end_samples)
+    assert np.any(together[0].smoothed != together[1].smoothed)
+
+
 def test_detections_follow_threshold_level_gate_and_refractory():
     scorer = ToneScorer()
-    track = scorer.score(np.concatenate([sound(0.95)] * 3).astype(np.float32))
+    (track,) = scorer.score(np.concatenate([sound(0.95)] * 3).astype(np.float32))
     config = sensitivity_config(scorer.config, scorer.package, "medium")
     assert config.threshold == 0.6
     found = detections(track, config)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from kwsd.assemble import keyword_of
 from kwsd.errors import OutputError, UsageError
 from kwsd.evaluate.det import draw_det
-from kwsd.evaluate.judge import judge, plan, repeated
+from kwsd.evaluate.judge import Question, judge, plan, repeated
 from kwsd.evaluate.noise import NoisePool, usable_noise
 from kwsd.evaluate.recording import find_recordings
 from kwsd.evaluate.report import Report, text, write_json, write_scores
@@ -158,14 +158,12 @@ def run(args: argparse.Namespace) -> int:
         planned, skipped = plan(selection)
         jobs = repeated(planned, args.draws)
         with _bar(sum(job.seconds for job in jobs)) as advance:
-            result = judge(
-                package,
-                selection,
+            (result,) = judge(
+                [Question(package, jobs, skipped)],
                 surroundings,
                 seed=args.seed,
                 workers=args.workers,
                 advance=advance,
-                jobs=(jobs, skipped),
             )
         report = Report(package, result, condition, args.seed)
         for reason in result.skipped:

@@ -1,7 +1,8 @@
 """Judge: every recording of a selection through the chain, on one or more processes.
 
 What a job gives depends on the selection, the seed and the job's number alone, so neither the
-number of workers nor the order in which they finish changes a figure.
+number of workers nor the order in which they finish changes a figure, nor do other models that
+hear the same.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ class Job(NamedTuple):
     number: int
     """Position of the first item; with the seed and the draw it determines every random choice."""
 
-    parts: list[Part]
+    parts: tuple[Part, ...]
     """Recordings."""
 
-    speakers: list[str]
+    speakers: tuple[str, ...]
     """Of the positives."""
 
     draw: int = 0
@@ -66,23 +67,28 @@ class Outcome(NamedTuple):
 
 
 class Bench:
-    """The tools of one process: an open model, its sensitivities, the surroundings."""
+    """The tools of one process: open models, their sensitivities, the surroundings."""
 
     def __init__(self, scorer: Scorer, surroundings: Surroundings, seed: int) -> None:
         self.scorer = scorer
         self.surroundings = surroundings
         self.seed = seed
-        package = scorer.package
-        self._decisions = {
-            name: sensitivity_config(scorer.config, package, name) for name in package.sensitivities
-        }
+        self._decisions = [
+            {
+                name: sensitivity_config(scorer.config, package, name)
+                for name in package.sensitivities
+            }
+            for package in scorer.packages
+        ]
 
-    def run(self, job: Job) -> Outcome:
-        """Hear the recordings of a job."""
-        return self._positives(job) if job.kind == _POSITIVE else self._negatives(job)
+    def run(self, job: Job, which: Sequence[int] = (0,)) -> list[Outcome]:
+        """Let some of the models hear the recordings of a job; one outcome of each."""
+        if job.kind == _POSITIVE:
+            return self._positives(job, which)
+        return self._negatives(job, which)
 
-    def _positives(self, job: Job) -> Outcome:
-        heard: list[Heard] = []
+    def _positives(self, job: Job, which: Sequence[int]) -> list[Outcome]:
+        heard: list[list[Heard]] = [[] for _ in which]
         skipped: list[str] = []
         for offset, (part, speaker) in enumerate(zip(job.parts, job.speakers, strict=True)):
             # A zero at the end changes nothing: the first draw is what a single one is.
@@ -92,36 +98,43 @@ class Bench:
             except AudioError as error:
                 skipped.append(str(error))
                 continue
-            track = self.scorer.score(utterance.pcm, utterance.reference)
-            woke = frozenset(
-                name
-                for name, config in self._decisions.items()
-                if any(d.sample >= utterance.onset_sample for d in detections(track, config))
-            )
-            heard.append(
-                Heard(
-                    part.path,
-                    speaker,
-                    peak_after(track.end_samples, track.smoothed, utterance.onset_sample),
-                    _rise(track, utterance.onset_sample, utterance.end_sample),
-                    woke,
+            tracks = self.scorer.score(utterance.pcm, utterance.reference, which)
+            for own, number, track in zip(heard, which, tracks, strict=True):
+                woke = frozenset(
+                    name
+                    for name, config in self._decisions[number].items()
+                    if any(d.sample >= utterance.onset_sample for d in detections(track, config))
                 )
-            )
-        return Outcome(heard, [], {}, 0.0, skipped)
+                own.append(
+                    Heard(
+                        part.path,
+                        speaker,
+                        peak_after(track.end_samples, track.smoothed, utterance.onset_sample),
+                        _rise(track, utterance.onset_sample, utterance.end_sample),
+                        woke,
+                    )
+                )
+        return [Outcome(own, [], {}, 0.0, skipped) for own in heard]
 
-    def _negatives(self, job: Job) -> Outcome:
+    def _negatives(self, job: Job, which: Sequence[int]) -> list[Outcome]:
         rng = np.random.default_rng([self.seed, _NEGATIVE, job.number])
-        reel = stage_reel(job.parts, self.surroundings, rng)
+        reel = stage_reel(list(job.parts), self.surroundings, rng)
         if not reel.parts:
-            return Outcome([], [], {}, 0.0, list(reel.skipped))
-        track = self.scorer.score(reel.pcm, reel.reference)
-        found = [
-            Peak(part.path, round(time_s, 3), float(height))
-            for at, height in zip(*peaks(track.end_samples, track.smoothed), strict=True)
-            for part, time_s in (reel.place(int(at)),)
-        ]
-        wakes = {name: len(detections(track, c)) for name, c in self._decisions.items()}
-        return Outcome([], found, wakes, reel.seconds, list(reel.skipped))
+            return [Outcome([], [], {}, 0.0, list(reel.skipped)) for _ in which]
+        outcomes = []
+        tracks = self.scorer.score(reel.pcm, reel.reference, which)
+        for number, track in zip(which, tracks, strict=True):
+            found = [
+                Peak(part.path, round(time_s, 3), float(height))
+                for at, height in zip(*peaks(track.end_samples, track.smoothed), strict=True)
+                for part, time_s in (reel.place(int(at)),)
+            ]
+            wakes = {
+                name: len(detections(track, config))
+                for name, config in self._decisions[number].items()
+            }
+            outcomes.append(Outcome([], found, wakes, reel.seconds, list(reel.skipped)))
+        return outcomes
 
 
 def _rise(track: Track, onset: int, end: int) -> tuple[tuple[int, float], ...]:
@@ -170,9 +183,15 @@ def plan(selection: Selection) -> tuple[list[Job], list[str]]:
     for number in range(0, len(positives), _POSITIVES_A_JOB):
         some = positives[number : number + _POSITIVES_A_JOB]
         jobs.append(
-            Job(_POSITIVE, number, [part for part, _ in some], [p.speaker for _, p in some])
+            Job(
+                _POSITIVE,
+                number,
+                tuple(part for part, _ in some),
+                tuple(positive.speaker for _, positive in some),
+            )
         )
-    jobs += [Job(_NEGATIVE, i, reel, []) for i, reel in enumerate(wind_reels(negatives))]
+    reels = enumerate(wind_reels(negatives))
+    jobs += [Job(_NEGATIVE, number, tuple(reel), ()) for number, reel in reels]
     return jobs, skipped
 
 
@@ -190,78 +209,110 @@ def check_enough(positives: int, negatives_s: float) -> None:
         )
 
 
+class Question(NamedTuple):
+    """What one model is asked."""
+
+    package: ModelPackage
+    """The model."""
+
+    jobs: Sequence[Job]
+    """From `plan`; `repeated` for several draws."""
+
+    skipped: Sequence[str]
+    """From `plan`."""
+
+
+class _Task(NamedTuple):
+    """A job, and which models hear it."""
+
+    job: Job
+    which: tuple[int, ...]
+
+
 _bench: Bench | None = None
 
 
-def _start(package: Path, surroundings: Surroundings, seed: int) -> None:
+def _start(packages: Sequence[Path], surroundings: Surroundings, seed: int) -> None:
     global _bench
-    _bench = Bench(Scorer(load_package(package)), surroundings, seed)
+    _bench = Bench(Scorer([load_package(package) for package in packages]), surroundings, seed)
 
 
-def _work(job: Job) -> Outcome:
+def _work(task: _Task) -> list[Outcome]:
     assert _bench is not None
-    return _bench.run(job)
+    return _bench.run(*task)
 
 
 def _outcomes(
-    jobs: Sequence[Job], package: ModelPackage, surroundings: Surroundings, seed: int, workers: int
-) -> Iterator[Outcome]:
-    if workers == 1:
-        bench = Bench(Scorer(package), surroundings, seed)
-        try:
-            yield from map(bench.run, jobs)
-        finally:
-            bench.scorer.close()
-        return
-    # What is wrong with the model is said here, not by a broken pool.
-    Scorer(package).close()
-    started = (package.path, surroundings, seed)
+    tasks: Sequence[_Task],
+    packages: Sequence[ModelPackage],
+    surroundings: Surroundings,
+    seed: int,
+    workers: int,
+) -> Iterator[list[Outcome]]:
+    # With several workers, too: what is wrong with a model is said here, not by a broken pool.
+    bench = Bench(Scorer(packages), surroundings, seed)
+    try:
+        if workers == 1:
+            yield from (bench.run(*task) for task in tasks)
+            return
+    finally:
+        bench.scorer.close()
+    started = ([package.path for package in packages], surroundings, seed)
     with worker_pool(workers, _start, started) as pool:
-        yield from pool.map(_work, jobs)
+        yield from pool.map(_work, tasks)
 
 
 def judge(
-    package: ModelPackage,
-    selection: Selection,
+    questions: Sequence[Question],
     surroundings: Surroundings = QUIET,
     *,
     seed: int = 0,
     workers: int = 1,
     advance: Advance = lambda seconds: None,
-    jobs: tuple[list[Job], list[str]] | None = None,
-) -> Result:
-    """Hear a selection.
+) -> list[Result]:
+    """Let each model hear its selection; what several are asked alike is played once.
 
     Parameters
     ----------
-    package : ModelPackage
-        The model.
-    selection : Selection
-        Positives and negatives.
+    questions : sequence of Question
+        One for each model.
     surroundings : Surroundings
-        What both are put into.
+        What all recordings are put into.
     seed : int
         Of every random choice.
     workers : int
         Processes.
     advance : function
         Called with the seconds of recordings that are done.
-    jobs : tuple, optional
-        From `plan`, where the caller has made it already; `repeated` for several draws.
 
     Returns
     -------
-    Result
+    list of Result
+        One for each question, the same as if it had been asked alone.
 
     Raises
     ------
     AudioError
         Too little can be used.
     ModelError, RuntimeUnavailable
-        The model cannot run.
+        A model cannot run.
     """
-    work, skipped = plan(selection) if jobs is None else jobs
-    return gather(work, _outcomes(work, package, surroundings, seed, workers), skipped, advance)
+    hearers: dict[Job, list[int]] = {}
+    for number, question in enumerate(questions):
+        for job in question.jobs:
+            hearers.setdefault(job, []).append(number)
+    tasks = [_Task(job, tuple(which)) for job, which in hearers.items()]
+    packages = [question.package for question in questions]
+    found: list[dict[Job, Outcome]] = [{} for _ in questions]
+    outcomes = _outcomes(tasks, packages, surroundings, seed, workers)
+    for (job, which), answers in zip(tasks, outcomes, strict=True):
+        for number, outcome in zip(which, answers, strict=True):
+            found[number][job] = outcome
+        advance(job.seconds)
+    return [
+        gather(question.jobs, [own[job] for job in question.jobs], question.skipped)
+        for question, own in zip(questions, found, strict=True)
+    ]
 
 
 def repeated(jobs: Sequence[Job], draws: int) -> list[Job]:
@@ -272,9 +323,7 @@ def repeated(jobs: Sequence[Job], draws: int) -> list[Job]:
     return [*jobs, *again]
 
 
-def gather(
-    jobs: Sequence[Job], outcomes: Iterable[Outcome], skipped: Sequence[str], advance: Advance
-) -> Result:
+def gather(jobs: Sequence[Job], outcomes: Iterable[Outcome], skipped: Sequence[str]) -> Result:
     """Put the outcomes of all jobs, in their order, together."""
     heard: list[Heard] = []
     found: list[Peak] = []
@@ -289,7 +338,6 @@ def gather(
         left_out += outcome.skipped if job.draw == 0 else []
         for name, count in outcome.wakes.items():
             wakes[name] = wakes.get(name, 0) + count
-        advance(job.seconds)
     draws = 1 + max(job.draw for job in jobs)
     check_enough(len(heard) // draws, seconds)
     found.sort(key=lambda peak: -peak.score)

@@ -69,44 +69,62 @@ class _Recorder(Decision):
         return found
 
 
+@dataclass(frozen=True)
+class Listener:
+    """What hears a stream."""
+
+    stream: ScoreStream
+    """A model on the detector branch."""
+
+    decision: DecisionConfig
+    """Its thresholds."""
+
+    ears: tuple[BranchEar, ...] = ()
+    """The same model on further branches, under playback."""
+
+
 class Scorer:
-    """A model package, opened once, that scores any number of streams one after the other.
+    """Model packages, opened once, that hear any number of streams, one after the other.
+
+    Those that hear the same stream hear one front end.
 
     Parameters
     ----------
-    package : ModelPackage
-        The model.
-    session : Session, optional
-        A loaded network to use instead of opening one; the caller closes it.
+    packages : sequence of ModelPackage
+        The models.
     config : Config, optional
         Settings of the daemon; None takes the defaults, whatever this machine has installed.
 
     Raises
     ------
     ModelError, RuntimeUnavailable
-        The package cannot run here.
+        A package cannot run here.
     """
 
-    def __init__(
-        self,
-        package: ModelPackage,
-        session: Session | None = None,
-        config: Config | None = None,
-    ) -> None:
-        self.package = package
+    def __init__(self, packages: Sequence[ModelPackage], config: Config | None = None) -> None:
+        self.packages = tuple(packages)
         self.config = default_config() if config is None else config
-        self._owned = session is None
-        if session is None:
-            # On one runtime, the same everywhere: a figure must not depend on the board's state.
-            session, _ = open_session(package, EVALUATION_ORDER)
-        self._session = session
+        self._sessions: list[Session] = []
+        try:
+            for package in packages:
+                # The same runtime everywhere: a figure must not depend on the board's state.
+                session, _ = open_session(package, EVALUATION_ORDER)
+                self._sessions.append(session)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
-        """Release the runtime if it was opened here."""
-        if self._owned:
-            self._session.close()
+        """Release the runtimes."""
+        for session in self._sessions:
+            session.close()
 
-    def score(self, pcm: FloatArray, reference: FloatArray | None = None) -> Track:
+    def score(
+        self,
+        pcm: FloatArray,
+        reference: FloatArray | None = None,
+        which: Sequence[int] | None = None,
+    ) -> list[Track]:
         """Scores of a stream that begins with its first sample.
 
         Parameters
@@ -115,44 +133,50 @@ class Scorer:
             One microphone at 16 kHz, full scale 1.0.
         reference : ndarray, float32 [samples], optional
             What the loudspeaker plays; with it the echo canceller runs.
+        which : sequence of int, optional
+            Numbers of the packages that hear it; None: all.
 
         Returns
         -------
-        Track
+        list of Track
+            One of each of these.
         """
-        stream = StreamingModel(self.package, self._session)
-        decision = decision_config(self.config, self.package)
+        numbers = range(len(self.packages)) if which is None else which
+        listeners = [self._listener(number, reference is not None) for number in numbers]
+        return run_chain(pcm, listeners, self.config, reference)
+
+    def _listener(self, number: int, playing: bool) -> Listener:
+        package, session = self.packages[number], self._sessions[number]
         ears = branch_ears(
-            self.config,
-            self.package,
-            1,
-            reference is not None,
-            lambda: StreamingModel(self.package, self._session),
+            self.config, package, 1, playing, lambda: StreamingModel(package, session)
         )
-        return run_chain(pcm, stream, decision, self.config, reference, ears)
+        return Listener(
+            StreamingModel(package, session), decision_config(self.config, package), tuple(ears)
+        )
 
 
 def run_chain(
     pcm: FloatArray,
-    stream: ScoreStream,
-    decision: DecisionConfig,
+    listeners: Sequence[Listener],
     config: Config,
     reference: FloatArray | None = None,
-    ears: Sequence[BranchEar] = (),
-) -> Track:
-    """A stream through front end, features, the given model and decision."""
-    recorder = _Recorder(decision)
-    keyword = Keyword(ModelIdentity("", "", "", ""), stream, recorder, ears=ears)
+) -> list[Track]:
+    """A stream through front end, features, the given models and their decisions."""
+    recorders = [_Recorder(listener.decision) for listener in listeners]
+    keywords = [
+        Keyword(ModelIdentity("", "", "", ""), listener.stream, recorder, ears=listener.ears)
+        for listener, recorder in zip(listeners, recorders, strict=True)
+    ]
     info = SourceInfo("evaluation", 1, reference is not None, SAMPLE_RATE_HZ, 1, None)
     # Larger blocks take a third of the time; with a reference they would not be the daemon's.
     block_samples = FEED_SAMPLES if reference is None else BLOCK_SAMPLES
-    chain = build_chain(config, info, [keyword], takes_voice=False, block_samples=block_samples)
+    chain = build_chain(config, info, keywords, takes_voice=False, block_samples=block_samples)
     for start in range(0, len(pcm), FEED_SAMPLES):
         part = slice(start, start + FEED_SAMPLES)
         piece = np.ascontiguousarray(pcm[None, part], np.float32)
         chain.process(Block(start, piece, None if reference is None else reference[part]))
     chain.flush()
-    return track_of(recorder.steps)
+    return [track_of(recorder.steps) for recorder in recorders]
 
 
 def track_of(steps: list[tuple[int, float, float]]) -> Track:
@@ -164,11 +188,12 @@ def track_of(steps: list[tuple[int, float, float]]) -> Track:
     )
 
 
-def score_stream(package: ModelPackage, pcm: FloatArray, session: Session | None = None) -> Track:
+def score_stream(package: ModelPackage, pcm: FloatArray) -> Track:
     """Scores of one stream; use `Scorer` for many."""
-    scorer = Scorer(package, session)
+    scorer = Scorer([package])
     try:
-        return scorer.score(pcm)
+        (track,) = scorer.score(pcm)
+        return track
     finally:
         scorer.close()
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kwsd.errors import AudioError
-from kwsd.evaluate.judge import judge, repeated
+from kwsd.evaluate.judge import Job, Question, judge, repeated
 from kwsd.evaluate.judge import plan as plan_jobs
 from kwsd.evaluate.result import Result
 from kwsd.evaluate.selection import Positive, Selection
@@ -58,7 +58,7 @@ JUDGED_POSITIVES = 5
 
 FAR_DRAWS = 4
 """Rooms for each positive: in one each, the same network missed 1 or 9 of 48 by the draw
-(docs/benchmarks/models.md)."""
+(docs/benchmarks/training_trials.md)."""
 
 VECTOR_STEPS = 32
 VECTOR_TOLERANCE = 10
@@ -110,9 +110,8 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         for i, target in enumerate(plan.targets)
         if target.out is not None
     }
-    for selection in selections.values():
-        # Too little to judge by is said before the training, not after it.
-        plan_jobs(selection)
+    # Too little to judge by is said before the training, not after it.
+    jobs = {i: plan_jobs(selection) for i, selection in selections.items()}
     pools = make_pools(plan, spoken, report)
     lessons = make_lessons(plan, spoken, report)
     shipped = {plan.targets[i].phrase for i in selections}
@@ -140,12 +139,12 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         network = distil(networks, pools, plan.fit, report, cost, phrases)
     signals = calibration_signals(pools, phrases, plan.seed, plan.fit.varied)
     curves = development_curves(network, rehearsal) if rehearsal is not None else {}
-    packages = []
-    for i, selection in selections.items():
-        net = to_float_net(network, i)
-        if i in curves:
-            net = centred(net, *operating_logits(curves[i]))
-        packages.append(_package(plan, i, spoken[i], net, signals, pools, selection))
+    nets = {i: to_float_net(network, i) for i in selections}
+    for i, curve in curves.items():
+        nets[i] = centred(nets[i], *operating_logits(curve))
+    contents = {i: _content(plan, i, net, signals, pools) for i, net in nets.items()}
+    judged = _judged(plan, contents, jobs)
+    packages = [_package(plan, i, spoken[i], nets[i], contents[i], *judged[i]) for i in selections]
     for checkpoint in checkpoints:
         checkpoint.unlink()
     for package in packages:
@@ -168,25 +167,17 @@ def calibration_signals(
     ]
 
 
-def _package(
-    plan: Plan,
-    number: int,
-    spoken: Spoken,
-    net: FloatNet,
-    signals: list[FloatArray],
-    pools: Pools,
-    selection: Selection,
-) -> ModelPackage:
-    """Quantise, judge, and write the package of one phrase."""
+def _content(
+    plan: Plan, number: int, net: FloatNet, signals: list[FloatArray], pools: Pools
+) -> PackageContent:
+    """Quantise: the package of one phrase, but for what is known only when it was judged."""
     target = plan.targets[number]
-    assert target.out is not None
     with work_file(plan.work / target.name / FLOAT_NET) as place:
         save_net(net, place)
     blob = write_tflite(net, calibrate(net, signals), plan.precision)
     # A stretch with phrases in it, where there are not too many of them.
     recorded = record(blob, np.concatenate(signals[:24]), VECTOR_STEPS)
-    word_ms = _word_length_ms(pools, number)
-    content = PackageContent(
+    return PackageContent(
         name=target.name,
         version=VERSION,
         phrase=target.phrase,
@@ -197,35 +188,62 @@ def _package(
         states=recorded.states,
         vectors=recorded.vectors,
         sensitivities={name: Sensitivity(0.5, 0.0, 0.0) for name in RATES_PER_HOUR},
-        timing=Timing(delay_ms=100.0, word_ms=word_ms),
+        timing=Timing(delay_ms=100.0, word_ms=_word_length_ms(pools, number)),
         licence="Apache-2.0",
         card="draft",
         data=_data_rows(plan),
         smoothing_steps=SMOOTHING_STEPS,
         tolerance=VECTOR_TOLERANCE,
     )
+
+
+def _judged(
+    plan: Plan,
+    contents: dict[int, PackageContent],
+    jobs: dict[int, tuple[list[Job], list[str]]],
+) -> dict[int, tuple[Result, Result]]:
+    """What each phrase's package makes of the development recordings: close by, far away."""
+    rooms = Surroundings(rooms=far_rooms(), far=True)
     with tempfile.TemporaryDirectory() as folder:
-        draft = write_package(Path(folder) / "draft", content)
-        jobs, skipped = plan_jobs(selection)
-        result = judge(draft, selection, workers=plan.workers, jobs=(jobs, skipped))
-        rooms = Surroundings(rooms=far_rooms(), far=True)
-        again = repeated(jobs, FAR_DRAWS), skipped
-        far = judge(draft, selection, rooms, workers=plan.workers, jobs=again)
-    points = choose_points(result.curve, far.curve)
-    delays = result.latencies_ms(points["medium"].close.threshold)
+        once, often = [], []
+        for i, content in contents.items():
+            draft = write_package(Path(folder) / str(i), content)
+            planned, skipped = jobs[i]
+            once.append(Question(draft, planned, skipped))
+            often.append(Question(draft, repeated(planned, FAR_DRAWS), skipped))
+        close = judge(once, workers=plan.workers)
+        far = judge(often, rooms, workers=plan.workers)
+    return dict(zip(contents, zip(close, far, strict=True), strict=True))
+
+
+def _package(
+    plan: Plan,
+    number: int,
+    spoken: Spoken,
+    net: FloatNet,
+    draft: PackageContent,
+    close: Result,
+    far: Result,
+) -> ModelPackage:
+    """Choose the thresholds of one phrase, and write its package with its card."""
+    target = plan.targets[number]
+    assert target.out is not None
+    points = choose_points(close.curve, far.curve)
+    delays = close.latencies_ms(points["medium"].close.threshold)
+    delay_ms = max(0.0, float(np.median(delays or [100.0])))
     content = replace(
-        content,
+        draft,
         sensitivities=sensitivities(points),
-        timing=Timing(max(0.0, float(np.median(delays or [100.0]))), word_ms),
+        timing=replace(draft.timing, delay_ms=delay_ms),
     )
     facts = CardFacts(
         content,
         plan.command,
         net,
-        result,
+        close,
         far,
         points,
-        _synthetic(result, spoken),
+        _synthetic(close, spoken),
         tuple(t.phrase for t in plan.targets if t != target),
         plan.start,
         plan.networks,
@@ -281,14 +299,18 @@ def _synthetic(result: Result, spoken: Spoken) -> int:
 
 
 def _selection(plan: Plan, target: Target, spoken: Spoken) -> Selection:
-    """Development recordings; without any of the word, the voices held out of training."""
+    """Development recordings; without any of the word, the voices held out of training.
+
+    Those without any phrase come first: they are the same for all phrases, and played once.
+    """
     own: list[Positive] = []
-    negatives: list[Path] = []
+    others: list[Path] = []
     for recording in plan.develop:
         if recording.role == "positive" and recording.phrase == target.phrase:
             own.append(Positive(recording.path, recording.speaker))
-        else:
-            negatives.append(recording.path)
+        elif recording.role == "positive":
+            others.append(recording.path)
+    negatives = [r.path for r in plan.develop if r.role != "positive"] + others
     if len(own) < JUDGED_POSITIVES:
         own += [
             Positive(path, "+".join(item.voices))
