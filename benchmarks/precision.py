@@ -20,7 +20,8 @@ import numpy as np
 
 from benchmarks.ending import ended
 from kwsd.dsp.features import BANDS
-from kwsd.evaluate.judge import Question, judge, plan
+from kwsd.evaluate.jobs import plan
+from kwsd.evaluate.judge import Question, judge
 from kwsd.evaluate.selection import select
 from kwsd.export.constants import Network, parse_network
 from kwsd.model.find import find_package

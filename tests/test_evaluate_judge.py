@@ -17,7 +17,8 @@ from kwsd.dsp.features import FRAME_SAMPLES, HOP_SAMPLES
 from kwsd.errors import AudioError
 from kwsd.evaluate import judge as judging
 from kwsd.evaluate import scoring
-from kwsd.evaluate.judge import Bench, Question, gather, plan, repeated
+from kwsd.evaluate.jobs import plan, repeated
+from kwsd.evaluate.judge import Bench, Question, gather
 from kwsd.evaluate.report import Report, as_dict, text, write_json, write_scores
 from kwsd.evaluate.scoring import (
     Listener,

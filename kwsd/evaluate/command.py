@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from kwsd.assemble import keyword_of
 from kwsd.errors import OutputError, UsageError
 from kwsd.evaluate.det import draw_det
-from kwsd.evaluate.judge import Question, judge, plan, repeated
+from kwsd.evaluate.jobs import plan, repeated
+from kwsd.evaluate.judge import Question, judge
 from kwsd.evaluate.noise import NoisePool, usable_noise
 from kwsd.evaluate.recording import find_recordings
 from kwsd.evaluate.report import Report, text, write_json, write_scores

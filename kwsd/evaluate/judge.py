@@ -15,45 +15,15 @@ import numpy as np
 
 from kwsd.errors import AudioError
 from kwsd.evaluate.curve import peak_after, peaks
-from kwsd.evaluate.recording import Part, parts_of
+from kwsd.evaluate.jobs import NEGATIVE, POSITIVE, Job, check_enough
 from kwsd.evaluate.result import Heard, Peak, Result
 from kwsd.evaluate.scoring import Scorer, Track, detections, sensitivity_config
-from kwsd.evaluate.selection import Positive, Selection
-from kwsd.evaluate.stage import stage_reel, stage_utterance, wind_reels
+from kwsd.evaluate.stage import stage_reel, stage_utterance
 from kwsd.evaluate.surroundings import QUIET, Surroundings
 from kwsd.model.package import ModelPackage, load_package
 from kwsd.worker_pool import worker_pool
 
-MIN_POSITIVES = 5
-MIN_NEGATIVES_S = 60.0
-_POSITIVES_A_JOB = 8
-_POSITIVE, _NEGATIVE = 0, 1
-
 Advance = Callable[[float], None]
-
-
-class Job(NamedTuple):
-    """Work for one process: some positives or one reel of negatives."""
-
-    kind: int
-    """Positives or negatives."""
-
-    number: int
-    """Position of the first item; with the seed and the draw it determines every random choice."""
-
-    parts: tuple[Part, ...]
-    """Recordings."""
-
-    speakers: tuple[str, ...]
-    """Of the positives."""
-
-    draw: int = 0
-    """How often they were heard before."""
-
-    @property
-    def seconds(self) -> float:
-        """Length of the recordings."""
-        return sum(part.seconds for part in self.parts)
 
 
 class Outcome(NamedTuple):
@@ -83,7 +53,7 @@ class Bench:
 
     def run(self, job: Job, which: Sequence[int] = (0,)) -> list[Outcome]:
         """Let some of the models hear the recordings of a job; one outcome of each."""
-        if job.kind == _POSITIVE:
+        if job.kind == POSITIVE:
             return self._positives(job, which)
         return self._negatives(job, which)
 
@@ -92,7 +62,7 @@ class Bench:
         skipped: list[str] = []
         for offset, (part, speaker) in enumerate(zip(job.parts, job.speakers, strict=True)):
             # A zero at the end changes nothing: the first draw is what a single one is.
-            rng = np.random.default_rng([self.seed, _POSITIVE, job.number + offset, job.draw])
+            rng = np.random.default_rng([self.seed, POSITIVE, job.number + offset, job.draw])
             try:
                 utterance = stage_utterance(part, self.surroundings, rng)
             except AudioError as error:
@@ -117,7 +87,7 @@ class Bench:
         return [Outcome(own, [], {}, 0.0, skipped) for own in heard]
 
     def _negatives(self, job: Job, which: Sequence[int]) -> list[Outcome]:
-        rng = np.random.default_rng([self.seed, _NEGATIVE, job.number])
+        rng = np.random.default_rng([self.seed, NEGATIVE, job.number])
         reel = stage_reel(list(job.parts), self.surroundings, rng)
         if not reel.parts:
             return [Outcome([], [], {}, 0.0, list(reel.skipped)) for _ in which]
@@ -149,66 +119,6 @@ def _rise(track: Track, onset: int, end: int) -> tuple[tuple[int, float], ...]:
     )
 
 
-def plan(selection: Selection) -> tuple[list[Job], list[str]]:
-    """Jobs of a selection, and what cannot even be opened.
-
-    Raises
-    ------
-    AudioError
-        Too little that can be opened.
-    """
-    skipped: list[str] = []
-    positives: list[tuple[Part, Positive]] = []
-    for positive in selection.positives:
-        try:
-            first, *more = parts_of(positive.path)
-        except AudioError as error:
-            skipped.append(str(error))
-            continue
-        if more:
-            skipped.append(
-                f"{positive.path} is {first.seconds * (1 + len(more)):.0f} s long: "
-                "a positive holds the word once; cut it out"
-            )
-            continue
-        positives.append((first, positive))
-    negatives: list[Part] = []
-    for path in selection.negatives:
-        try:
-            negatives += parts_of(path)
-        except AudioError as error:
-            skipped.append(str(error))
-    check_enough(len(positives), sum(part.seconds for part in negatives))
-    jobs = []
-    for number in range(0, len(positives), _POSITIVES_A_JOB):
-        some = positives[number : number + _POSITIVES_A_JOB]
-        jobs.append(
-            Job(
-                _POSITIVE,
-                number,
-                tuple(part for part, _ in some),
-                tuple(positive.speaker for _, positive in some),
-            )
-        )
-    reels = enumerate(wind_reels(negatives))
-    jobs += [Job(_NEGATIVE, number, tuple(reel), ()) for number, reel in reels]
-    return jobs, skipped
-
-
-def check_enough(positives: int, negatives_s: float) -> None:
-    """Refuse to judge by next to nothing (`AudioError`)."""
-    if positives < MIN_POSITIVES:
-        raise AudioError(
-            f"{positives} usable positives: at least {MIN_POSITIVES} are needed to say anything "
-            "about misses, 100 or more to say it well"
-        )
-    if negatives_s < MIN_NEGATIVES_S:
-        raise AudioError(
-            f"{negatives_s:.0f} s of usable negatives: at least {MIN_NEGATIVES_S:.0f} s are "
-            "needed, 10 hours or more to show one false accept in 10 hours"
-        )
-
-
 class Question(NamedTuple):
     """What one model is asked."""
 
@@ -216,10 +126,10 @@ class Question(NamedTuple):
     """The model."""
 
     jobs: Sequence[Job]
-    """From `plan`; `repeated` for several draws."""
+    """From `kwsd.evaluate.jobs.plan`; `repeated` for several draws."""
 
     skipped: Sequence[str]
-    """From `plan`."""
+    """What `plan` could not open."""
 
 
 class _Task(NamedTuple):
@@ -313,14 +223,6 @@ def judge(
         gather(question.jobs, [own[job] for job in question.jobs], question.skipped)
         for question, own in zip(questions, found, strict=True)
     ]
-
-
-def repeated(jobs: Sequence[Job], draws: int) -> list[Job]:
-    """The same with all positives once a draw, each time in another room, noise or playback."""
-    again = [
-        job._replace(draw=draw) for draw in range(1, draws) for job in jobs if job.kind == _POSITIVE
-    ]
-    return [*jobs, *again]
 
 
 def gather(jobs: Sequence[Job], outcomes: Iterable[Outcome], skipped: Sequence[str]) -> Result:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kwsd.errors import AudioError
-from kwsd.evaluate.judge import Job, Question, judge, repeated
-from kwsd.evaluate.judge import plan as plan_jobs
+from kwsd.evaluate.jobs import Job, repeated
+from kwsd.evaluate.jobs import plan as plan_jobs
+from kwsd.evaluate.judge import Question, judge
 from kwsd.evaluate.result import Result
 from kwsd.evaluate.selection import Positive, Selection
 from kwsd.evaluate.surroundings import Surroundings
