@@ -150,7 +150,8 @@ def _run(args: argparse.Namespace) -> None:
     selection = select(None, args.negatives, args.index, label, args.split)
     with tempfile.TemporaryDirectory() as folder:
         made = {p: export(package, p, Path(folder) / p) for p in PRECISIONS}
-        questions = [Question(one, *plan(selection)) for one in made.values()]
+        jobs, skipped = plan(selection)
+        questions = [Question(one, jobs, skipped) for one in made.values()]
         heard = dict(zip(made, judge(questions, workers=args.workers), strict=True))
         for precision, result in heard.items():
             curve = result.curve

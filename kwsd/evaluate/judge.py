@@ -88,7 +88,7 @@ class Bench:
 
     def _negatives(self, job: Job, which: Sequence[int]) -> list[Outcome]:
         rng = np.random.default_rng([self.seed, NEGATIVE, job.number])
-        reel = stage_reel(list(job.parts), self.surroundings, rng)
+        reel = stage_reel(job.parts, self.surroundings, rng)
         if not reel.parts:
             return [Outcome([], [], {}, 0.0, list(reel.skipped)) for _ in which]
         outcomes = []
@@ -159,14 +159,15 @@ def _outcomes(
     seed: int,
     workers: int,
 ) -> Iterator[list[Outcome]]:
-    # With several workers, too: what is wrong with a model is said here, not by a broken pool.
-    bench = Bench(Scorer(packages), surroundings, seed)
-    try:
-        if workers == 1:
+    if workers == 1:
+        bench = Bench(Scorer(packages), surroundings, seed)
+        try:
             yield from (bench.run(*task) for task in tasks)
-            return
-    finally:
-        bench.scorer.close()
+        finally:
+            bench.scorer.close()
+        return
+    # What is wrong with a model is said here, not by a broken pool.
+    Scorer(packages).close()
     started = ([package.path for package in packages], surroundings, seed)
     with worker_pool(workers, _start, started) as pool:
         yield from pool.map(_work, tasks)

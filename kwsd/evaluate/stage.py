@@ -8,6 +8,7 @@ everything, because clips contain exact digital silence and no microphone does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +94,7 @@ def stage_utterance(part: Part, surroundings: Surroundings, rng: np.random.Gener
     return Utterance(pcm, lead + onset, reference, lead + end)
 
 
-def stage_reel(parts: list[Part], surroundings: Surroundings, rng: np.random.Generator) -> Reel:
+def stage_reel(parts: Sequence[Part], surroundings: Surroundings, rng: np.random.Generator) -> Reel:
     """Negatives one after the other; those that cannot be read are left out and listed."""
     pieces: list[FloatArray] = []
     starts: list[int] = []
