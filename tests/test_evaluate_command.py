@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import soundfile as sf
 
 from kwsd.errors import AudioError, KwsdError, MissingFileError, OutputError, UsageError
 from kwsd.evaluate import command
+from kwsd.evaluate.scoring import Scorer
+from kwsd.model.package import load_package
 
 RATE = 16000
 TONE_HZ = 1000.0
@@ -169,14 +172,12 @@ def test_numbers_out_of_range_are_refused(recordings, tone_model, bad, capsys):
 
 
 def test_scores_are_those_of_a_replay(recording, tone_model, tmp_path, kwsd):
-    from kwsd.evaluate.scoring import score_stream
-    from kwsd.model.package import load_package
-
     scores = tmp_path / "scores.csv"
     assert kwsd("--replay", recording, "--scores", scores).returncode == 0
     replayed = [line.split(",") for line in scores.read_text().splitlines()[1:]]
     pcm, _ = sf.read(recording, dtype="float32")
-    track = score_stream(load_package(tone_model), pcm)
+    with closing(Scorer([load_package(tone_model)])) as scorer:
+        (track,) = scorer.score(pcm)
     heard = [
         (f"{end / RATE:.3f}", f"{score:.4f}")
         for end, score in zip(track.end_samples, track.smoothed, strict=True)

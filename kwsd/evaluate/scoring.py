@@ -188,16 +188,6 @@ def track_of(steps: list[tuple[int, float, float]]) -> Track:
     )
 
 
-def score_stream(package: ModelPackage, pcm: FloatArray) -> Track:
-    """Scores of one stream; use `Scorer` for many."""
-    scorer = Scorer([package])
-    try:
-        (track,) = scorer.score(pcm)
-        return track
-    finally:
-        scorer.close()
-
-
 def detections(track: Track, config: DecisionConfig) -> list[Detection]:
     """What the daemon's decision makes of a track under other thresholds.
 
