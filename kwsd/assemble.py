@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -104,7 +105,7 @@ def open_models(config: Config, info: SourceInfo) -> list[OpenModel]:
     Raises
     ------
     MissingFileError, ModelError, RuntimeUnavailable
-        A package is missing, damaged or cannot run here.
+        A package is missing, damaged or cannot run here; none is left open then.
     ConfigError
         Two packages for one keyword.
     """
@@ -113,7 +114,13 @@ def open_models(config: Config, info: SourceInfo) -> list[OpenModel]:
     for keyword in keywords:
         if keywords.count(keyword) > 1:
             raise ConfigError(f"wake.models: two packages for the keyword {keyword}; name one")
-    return [_open_model(config, package, info) for package in packages]
+    with ExitStack() as opened:
+        models = []
+        for package in packages:
+            models.append(_open_model(config, package, info))
+            opened.callback(models[-1].close)
+        opened.pop_all()
+    return models
 
 
 def keyword_of(package: WakeModel) -> str:

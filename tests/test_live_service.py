@@ -87,7 +87,7 @@ class Running:
         deadline = time.monotonic() + limit_s
         while not what():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                log = (self.folder / "kwsd.log").read_text()
+                log = self.log_text()
                 pytest.fail(f"never happened; events {self.events[-5:]}, log:\n{log[-2000:]}")
             while self.socket.poll(20):
                 self.events.append(json.loads(self.socket.recv_multipart()[1]))
@@ -97,6 +97,9 @@ class Running:
                     self.told += self.manager.recv(4096).decode().splitlines()
             except BlockingIOError:
                 pass
+
+    def log_text(self) -> str:
+        return (self.folder / "kwsd.log").read_text()
 
     def wakes(self) -> list[dict[str, Any]]:
         return [event for event in self.events if event["type"] == "wake"]
@@ -154,9 +157,8 @@ def test_hears_the_sample_and_survives_what_happens_to_it(
     # A broken configuration leaves the old one at work and says why.
     running.write_config("wake.sensitivity = 'loud'")
     running.process.send_signal(signal.SIGHUP)
-    log = running.folder / "kwsd.log"
-    running.until(lambda: "reload failed" in log.read_text())
-    assert "wake.sensitivity" in log.read_text()
+    running.until(lambda: "reload failed" in running.log_text())
+    assert "wake.sensitivity" in running.log_text()
     running.write_config("wake.sensitivity = 'high'")
     running.told.clear()
     running.process.send_signal(signal.SIGHUP)
@@ -199,6 +201,28 @@ def test_hears_the_sample_and_survives_what_happens_to_it(
     running.manager.setblocking(False)
     while b"STOPPING=1" not in told:
         told = running.manager.recv(4096)  # raises when there is nothing left
+
+
+def test_who_is_muted_stays_so_over_a_restart_and_a_reload(microphone: VirtualMicrophone) -> None:
+    with tempfile.TemporaryDirectory(prefix="kwsd") as name:
+        folder = Path(name)
+        (folder / "state").mkdir()
+        saved = {"muted": True, "sensitivities": {}, "disabled": []}
+        (folder / "state/state.json").write_text(json.dumps(saved))
+        running = Running(folder, microphone)
+        try:
+            running.until(lambda: "READY=1" in running.told and "WATCHDOG=1" in running.told)
+            running.told.clear()
+            running.write_config("audio.discard_ms = 200", "metrics.port = 9999")
+            running.process.send_signal(signal.SIGHUP)
+            running.until(lambda: "READY=1" in running.told and "WATCHDOG=1" in running.told)
+            assert "[metrics] changes at the next start only" in running.log_text()
+            audio = request(running.control, "status")["audio"]
+            assert audio["state"] == "muted" and audio["openings"] == 0
+            request(running.control, "unmute")
+            running.until(lambda: request(running.control, "status")["audio"]["openings"] == 1)
+        finally:
+            running.close()
 
 
 def test_a_second_daemon_on_the_same_socket_says_who_is_there(

@@ -14,7 +14,7 @@ from kwsd.assemble import build_chain, open_models
 from kwsd.block import BLOCK_SAMPLES, Block
 from kwsd.chain import Chain
 from kwsd.config import Config, load_config
-from kwsd.daemon import service
+from kwsd.daemon import listening
 from kwsd.dsp.frontend import FrontEndFrame
 from kwsd.event import Event
 from kwsd.source.base import SourceInfo
@@ -123,7 +123,7 @@ def chains_of_a_day(
 ) -> list[Any]:
     """Front ends of the service's chains on a day with two reloads."""
     stages: list[Any] = []
-    build, load = service.build_chain, soak_day.load_config
+    build, load = listening.build_chain, soak_day.load_config
 
     def noted(*arguments: Any) -> Chain:
         chain = build(*arguments)
@@ -137,7 +137,7 @@ def chains_of_a_day(
         loads.append(config if not loads else reload(config))
         return loads[-1]
 
-    monkeypatch.setattr(service, "build_chain", noted)
+    monkeypatch.setattr(listening, "build_chain", noted)
     monkeypatch.setattr(soak_day, "load_config", other)
     faults = [Fault(1.0, Kind.RELOAD, 0.0), Fault(2.0, Kind.RELOAD, 0.0)]
     run_day(living_room_cycle((0.0,), seed=1), faults, 3.0)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kwsd.daemon import service
+from kwsd.daemon import listening
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
@@ -30,14 +30,14 @@ def no_collector() -> Iterator[None]:
 
 def test_old_chains_are_gone(no_collector: None, monkeypatch: pytest.MonkeyPatch) -> None:
     chains: list[weakref.ref[Any]] = []
-    build = service.build_chain
+    build = listening.build_chain
 
     def noted(*arguments: Any) -> Any:
         chain = build(*arguments)
         chains.append(weakref.ref(chain))
         return chain
 
-    monkeypatch.setattr(service, "build_chain", noted)
+    monkeypatch.setattr(listening, "build_chain", noted)
     faults = [Fault(1.0 + number, Kind.RELOAD, 0.0) for number in range(RELOADS)]
     run_day(living_room_cycle((0.0,), seed=1), faults, 5.0)
     assert len(chains) == 1 + RELOADS

@@ -33,14 +33,14 @@ def commands_of(service: Service) -> dict[str, Command]:
         "explain": lambda request: _explain(service, request),
         "metrics": lambda request: service.metrics_text(),
         "preroll": lambda request: _preroll(service, request),
-        "raw": lambda request: raw_audio(service.source, request),
+        "raw": lambda request: raw_audio(service.now.source, request),
         "monitor": lambda request: service.monitor_state(),
     }
 
 
 def _keyword(service: Service, request: Mapping[str, Any]) -> str:
     keyword = request.get("keyword")
-    known = [model.identity.keyword for model in service.models]
+    known = [model.identity.keyword for model in service.now.models]
     if keyword not in known:
         raise UsageError(f"keyword {str(keyword)[:40]!r} is not loaded; there are {known}")
     return str(keyword)
@@ -60,7 +60,7 @@ def _explain(service: Service, request: Mapping[str, Any]) -> object:
     count = request.get("count", 1)
     if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= EXPLAINED_AT_MOST:
         raise UsageError(f"count {str(count)[:40]}: must be 1 to {EXPLAINED_AT_MOST}")
-    models = list(service.models)
+    models = list(service.now.models)
     if "keyword" in request:
         keyword = _keyword(service, request)
         models = [model for model in models if model.identity.keyword == keyword]
@@ -76,9 +76,9 @@ def _preroll(service: Service, request: Mapping[str, Any]) -> Attachment:
         raise UsageError("id: must be the id of a wake event")
     if from_sample is not None and (type(from_sample) is not int or from_sample < 0):
         raise UsageError(f"from_sample {str(from_sample)[:40]}: must be a position in samples")
-    if service.preroll is None:
+    if service.now.preroll is None:
         raise UsageError("nothing is kept: preroll.length_s = 0")
-    excerpt = service.preroll.fetch(wake, from_sample)
+    excerpt = service.now.preroll.fetch(wake, from_sample)
     return Attachment(
         {
             "first_sample": excerpt.first_sample,

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from kwsd.config_schema import SENSITIVITIES
+
 log = logging.getLogger(__name__)
 
 FILE_NAME = "state.json"
@@ -48,7 +50,7 @@ class StateFile:
         self._path = path
 
     def load(self) -> SavedState:
-        """The last state; an unreadable file counts as none and is said aloud."""
+        """The last state; what of it cannot be read counts as none and is said aloud."""
         try:
             data = json.loads(self._path.read_text())
             state = SavedState(
@@ -61,6 +63,13 @@ class StateFile:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             log.warning("%s cannot be read (%s): starting without it", self._path, error)
             return SavedState()
+        for keyword, value in list(state.sensitivities.items()):
+            if value not in SENSITIVITIES:
+                log.warning(
+                    "%s: sensitivity %r of %s is not known: the configured one counts",
+                    *(self._path, value[:40], keyword),
+                )
+                del state.sensitivities[keyword]
         return state
 
     def save(self, state: SavedState) -> bool:

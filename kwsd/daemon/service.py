@@ -2,7 +2,7 @@
 
 Blocks go through the chain, events to the bus; a change of the input's state is an event too. The
 manager's watchdog is fed by audio that flows, not by a loop that turns. A reload builds everything
-anew beside the old and changes over only when all of it works.
+anew beside the old and changes over only when all of it works (`kwsd.daemon.listening`).
 """
 
 from __future__ import annotations
@@ -12,21 +12,14 @@ import logging
 import os
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from kwsd import __version__
-from kwsd.assemble import (
-    OpenModel,
-    build_chain,
-    decision_config,
-    open_models,
-    runtime_changes,
-    runtime_state,
-)
+from kwsd.assemble import decision_config, runtime_changes, runtime_state
 from kwsd.block import SAMPLE_RATE_HZ, Block
 from kwsd.capture.health import AudioState
-from kwsd.chain import Chain, Tap
+from kwsd.chain import Tap
 from kwsd.config import Config
 from kwsd.config_schema import AudioSettings
 from kwsd.daemon.attention import Attention
@@ -34,15 +27,14 @@ from kwsd.daemon.commands import commands_of
 from kwsd.daemon.control import ControlServer
 from kwsd.daemon.file_guard import FileGuard
 from kwsd.daemon.gauges import FrontEndGauges, service_metrics
+from kwsd.daemon.listening import Listening, listen
 from kwsd.daemon.metrics import MetricsServer, exposition
 from kwsd.daemon.monitor_tap import MonitorTap
 from kwsd.daemon.notify import Notifier
 from kwsd.daemon.runtime_gauges import runtime_metrics
 from kwsd.daemon.saved_state import StateFile
-from kwsd.dsp.frontend import FrontEnd
 from kwsd.errors import KwsdError
 from kwsd.event import SCHEMA_VERSION, Event
-from kwsd.preroll import PreRoll
 from kwsd.sink.zmq import BusSink
 from kwsd.source.live import LiveInput
 
@@ -94,7 +86,7 @@ class Service:
         state_file: StateFile,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._config = config
+        self._first = config
         self._load = load
         self._open_input = open_input
         self._bus = bus
@@ -106,14 +98,12 @@ class Service:
         self._files: FileGuard | None = None
         self._started_s = clock()
         self.requests = Requests()
-        self.preroll: PreRoll | None = None
         self._gauges = FrontEndGauges()
         self._attention = Attention()
         self._watch = MonitorTap()
         self._metrics: MetricsServer | None = None
-        self._input = open_input(config.audio)
-        self.models: Sequence[OpenModel] = []
-        self._chain: Chain | None = None
+        self._taps: list[Tap] = [self._gauges, self._watch]
+        self._now: Listening | None = None
         self._state: tuple[AudioState, str] | None = None
         self._ready = False
         self._wakes = 0
@@ -129,37 +119,36 @@ class Service:
             What prevents the start: a missing model, no runtime, and, where nobody manages
             the service, no device. A managed service waits for its device.
         """
-        if self._saved.muted:
-            self._input.mute(True)
-        elif not self._notifier.present:
-            self._input.open_now()
-        self.models = open_models(self._config, self._input.info)
-        self._chain = self._build(self._config, self._input, self.models)
-        if self._config.metrics.port:
-            self._metrics = MetricsServer(self._config.metrics.port)
-        self._apply_saved()
-        self._say_what_runs()
+        source = self._new_input(self._first.audio)
         try:
+            if not self._saved.muted and not self._notifier.present:
+                source.open_now()
+            self._now = listen(self._first, source, self._taps)
+            if self._first.metrics.port:
+                self._metrics = MetricsServer(self._first.metrics.port)
+            self._apply_saved()
+            self._say_what_runs()
             while not self.requests.stop:
                 self._turn()
         finally:
             self._notifier.stopping()
-            self._input.close()
-            for model in self.models:
-                model.close()
+            if self._now is None:
+                source.close()
+            else:
+                self._now.close()
 
-    def _build(self, config: Config, source: LiveInput, models: Sequence[OpenModel]) -> Chain:
-        """The chain of a configuration; goes on from the one that runs where that is possible."""
-        goes_on = source is self._input and self._chain is not None
-        preroll = self.preroll
-        if not goes_on or config.preroll != self._config.preroll or preroll is None:
-            length_s = config.preroll.length_s
-            preroll = PreRoll(length_s, FrontEnd.voice_delay_samples) if length_s > 0 else None
-        taps: list[Tap] = [self._gauges, self._watch, *([] if preroll is None else [preroll])]
-        before = self._chain if goes_on else None
-        chain = build_chain(config, source.info, models, taps, preroll is not None, before)
-        self.preroll = preroll
-        return chain
+    @property
+    def now(self) -> Listening:
+        """What listens; there is nothing before `run`."""
+        assert self._now is not None
+        return self._now
+
+    def _new_input(self, audio: AudioSettings) -> LiveInput:
+        """An input that stays closed while the service is muted."""
+        source = self._open_input(audio)
+        if self._saved.muted:
+            source.mute(True)
+        return source
 
     def listen_to(self, endpoint: str) -> None:
         """Open the control socket; raises `BusError`."""
@@ -178,27 +167,29 @@ class Service:
 
     def metrics_text(self) -> str:
         """All metrics as OpenMetrics text."""
+        now = self.now
         return exposition(
             [
-                *service_metrics(self._input, self.models, self._heard, self._gauges.latest),
-                *runtime_metrics([model.usage() for model in self.models]),
+                *service_metrics(now.source, now.models, self._heard, self._gauges.latest),
+                *runtime_metrics([model.usage() for model in now.models]),
             ]
         )
 
     def status(self) -> dict[str, object]:
         """What runs and how it does."""
-        health, counters = self._input.health, self._input.counters
+        source = self.now.source
+        health = source.health
         return {
             "version": __version__,
             "up_s": round(self._clock() - self._started_s, 1),
             "ready": self._ready,
             "audio": {
-                "device": self._input.info.name,
+                "device": source.info.name,
                 "state": str(health.state),
                 "detail": health.detail,
-                "microphones": self._input.info.microphones,
-                "reference": self._input.info.has_reference,
-                **asdict(counters),
+                "microphones": source.info.microphones,
+                "reference": source.info.has_reference,
+                **asdict(source.counters),
             },
             "keywords": [
                 {
@@ -211,15 +202,10 @@ class Service:
                     "enabled": model.identity.keyword not in self._saved.disabled,
                     "threshold": round(model.decision.config.threshold, 4),
                 }
-                for model in self.models
+                for model in self.now.models
             ],
             "wakes": self._wakes,
         }
-
-    @property
-    def source(self) -> LiveInput:
-        """The input that is listened to now."""
-        return self._input
 
     def monitor_state(self) -> dict[str, object]:
         """What `kwsctl monitor` shows: the status, meters, scores and last events."""
@@ -227,7 +213,7 @@ class Service:
 
     def mute(self, muted: bool) -> dict[str, object]:
         """Close the microphone, or open it again; kept over restarts."""
-        self._input.mute(muted)
+        self.now.source.mute(muted)
         self._saved.muted = muted
         return {"muted": muted, "saved": self._state_file.save(self._saved)}
 
@@ -258,16 +244,16 @@ class Service:
         finally:
             if self._ready:
                 self._notifier.ready()
-        return {"keywords": [model.identity.keyword for model in self.models]}
+        return {"keywords": [model.identity.keyword for model in self.now.models]}
 
     def _apply_saved(self) -> None:
-        for model in self.models:
+        given = self.now.config
+        for model in self.now.models:
             sensitivity = self._saved.sensitivities.get(model.identity.keyword)
-            own = self._config.keyword(model.identity.keyword)
+            own = given.keyword(model.identity.keyword)
             if sensitivity is not None:
                 own = replace(own, sensitivity=sensitivity, threshold=None)
-            keywords = {**self._config.keywords, model.identity.keyword: own}
-            config = replace(self._config, keywords=keywords)
+            config = replace(given, keywords={**given.keywords, model.identity.keyword: own})
             model.decision.change(decision_config(config, model.package))
 
     def _turn(self) -> None:
@@ -278,7 +264,7 @@ class Service:
             except KwsdError as error:
                 log.error("reload failed, the old configuration goes on: %s", error)
         rest_s = self._attention.rest_s(self._gauges.latest, self._clock())
-        blocks = self._input.read(READ_TIMEOUT_S, rest_s)
+        blocks = self.now.source.read(READ_TIMEOUT_S, rest_s)
         for block in blocks:
             self._process(block)
         self._bus.serve()
@@ -289,13 +275,13 @@ class Service:
         self._tell_state()
         self._beat()
         if blocks:
-            self._flowing()
+            self._works()
 
     def _process(self, block: Block) -> None:
-        assert self._chain is not None
-        events = self._chain.process(block)
+        now = self.now
+        events = now.chain.process(block)
         # A change comes first: the wakes of the same block may be the new runtime's.
-        for change in runtime_changes(self.models, block.start_sample + block.samples):
+        for change in runtime_changes(now.models, block.start_sample + block.samples):
             self._bus.emit(change)
         for event in events:
             if event.get("name") in self._saved.disabled:
@@ -303,28 +289,29 @@ class Service:
             self._wakes += 1
             name = os.urandom(8).hex()
             self._heard[event["name"]] = self._heard.get(event["name"], 0) + 1
-            if self.preroll is not None:
-                self.preroll.name(name, round(event["onset_s"] * SAMPLE_RATE_HZ))
+            if now.preroll is not None:
+                now.preroll.name(name, round(event["onset_s"] * SAMPLE_RATE_HZ))
             self._bus.emit({**event, "id": name})
             self._watch.wake(event)
             self._attention.woke(self._clock())
 
-    def _flowing(self) -> None:
-        """Audio came: the chain has worked on it, so the service does."""
+    def _works(self) -> None:
+        """Audio came and the chain has worked on it, or none is wanted."""
         self._notifier.alive()
         if not self._ready:
             self._ready = True
             self._notifier.ready()
 
     def _tell_state(self) -> None:
-        health = self._input.health
+        source = self.now.source
+        health = source.health
         state = (health.state, health.detail)
         if state != self._state:
             self._state = state
             good = health.state in (AudioState.RUNNING, AudioState.OPENING, AudioState.MUTED)
             detail = f": {health.detail}" if health.detail else ""
             log.log(logging.INFO if good else logging.WARNING, "audio %s%s", health.state, detail)
-            info = self._input.info
+            info = source.info
             self._bus.state(
                 "audio.state",
                 source=info.name,
@@ -336,7 +323,8 @@ class Service:
             )
         self._notifier.status(f"audio {health.state}, {self._wakes} wakes")
         if health.state is AudioState.MUTED:
-            self._notifier.alive()
+            # Closed as it was asked for: whoever waits for the start would wait for the unmuting.
+            self._works()
         if not self._ready and self._clock() - self._extended_s >= START_EXTENSION_S / 3:
             # A board may boot before its sound card: that is no reason to be killed.
             self._extended_s = self._clock()
@@ -347,11 +335,12 @@ class Service:
         if now_s - self._beat_s < BEAT_S:
             return
         self._beat_s = now_s
-        counters = self._input.counters
+        source = self.now.source
+        counters = source.counters
         beat: Event = {
             "v": SCHEMA_VERSION,
             "type": "health.beat",
-            "audio": str(self._input.health.state),
+            "audio": str(source.health.state),
             "ready": self._ready,
             "wakes": self._wakes,
             "overruns": counters.overruns,
@@ -365,27 +354,27 @@ class Service:
 
     def _change_over(self, config: Config) -> None:
         """A new configuration beside the old one; the old one stays where anything is wrong."""
-        source = self._input
-        if config.audio != self._config.audio:
-            source = self._open_input(config.audio)
-        models = open_models(config, source.info)
-        chain = self._build(config, source, models)
-        if config.bus != self._config.bus:
-            log.warning("bus settings change at the next start only")
-        old = list(self.models)
-        self._config, self.models, self._chain = config, models, chain
-        if source is not self._input:
-            self._input.close()
-            self._input, self._state = source, None
-        while old:
-            old.pop().close()
+        before = self.now
+        source = before.source
+        if config.audio != before.config.audio:
+            source = self._new_input(config.audio)
+        self._now = listen(config, source, self._taps, before)
+        for section in ("bus", "metrics"):
+            if getattr(config, section) != getattr(before.config, section):
+                log.warning("[%s] changes at the next start only", section)
+        if source is not before.source:
+            before.source.close()
+            self._state = None
+        before.close_models()
         # The old models and what they report to refer to each other, and a daemon that allocates
         # little hardly ever collects such rings: each reload would cost a megabyte.
+        del before
         gc.collect()
         logging.getLogger("kwsd").setLevel(config.log.level.upper())
         self._apply_saved()
         self._say_what_runs()
 
     def _say_what_runs(self) -> None:
-        self._bus.emit(runtime_state(self.models))
-        log.info("listening for %s", ", ".join(m.identity.keyword for m in self.models))
+        models = self.now.models
+        self._bus.emit(runtime_state(models))
+        log.info("listening for %s", ", ".join(m.identity.keyword for m in models))

@@ -83,7 +83,7 @@ class FailoverSession:
         self._until_check = spot_check_steps
         self._breaker = Breaker()
         self._rearm = threading.Event()
-        self.refusal: RuntimeFailure | None = None
+        self.refusal: RuntimeChange | None = None
         """Why the preferred runtime did not start at first."""
         self._active: FallibleSession | None = None
         self._resting: FallibleSession | None = None
@@ -92,9 +92,9 @@ class FailoverSession:
         try:
             self._active = preferred.open(package)
         except RuntimeFailure as failure:
-            self.refusal = failure
-            self._not_started(failure)
-            self._tell(None, failure.reason, failure.detail)
+            self._not_started(failure, at_start=True)
+            # Its words alone: an exception keeps all frames that it came through.
+            self.refusal = self._tell(None, failure.reason, failure.detail)
         else:
             self._breaker.restarted(clock())
             self._tell(None, "start", f"{preferred.name} reproduces the vectors")
@@ -216,7 +216,7 @@ class FailoverSession:
             self._fallback_name, "recovered", f"{self._preferred.name} reproduces the vectors again"
         )
 
-    def _not_started(self, failure: RuntimeFailure) -> None:
+    def _not_started(self, failure: RuntimeFailure, *, at_start: bool = False) -> None:
         now_s = self._clock()
         if failure.reason in WAITING_REASONS:
             # Nothing failed: it was looked for, and is looked for again.
@@ -227,20 +227,21 @@ class FailoverSession:
             self._breaker.halt()
         else:
             self._breaker.restart_failed(now_s)
-        if self._breaker.state is State.HALTED and self.refusal is not failure:
+        if self._breaker.state is State.HALTED and not at_start:
             log.log(
                 logging.INFO if failure.reason in QUIET_REASONS else logging.ERROR,
                 "%s: %s is given up until a reload: %s",
                 *(self._package.name, self._preferred.name, failure),
             )
 
-    def _tell(self, previous: str | None, reason: str, detail: str) -> None:
+    def _tell(self, previous: str | None, reason: str, detail: str) -> RuntimeChange:
         change = RuntimeChange(
             self._package.name, self._package.version, self.runtime, previous, reason, detail
         )
         if previous is not None:
             log.warning("%s runs on %s: %s: %s", change.model, change.runtime, reason, detail)
         self._on_change(change)
+        return change
 
 
 def _proved(session: FallibleSession) -> FallibleSession:

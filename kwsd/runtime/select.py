@@ -198,10 +198,11 @@ def _open_aipu(
         later,
         spot_check_steps=options.spot_check_steps,
     )
-    if session.refusal is None:
+    refusal = session.refusal
+    if refusal is None:
         return session, RuntimeChoice(AIPU, f"{runtime.probe().reason}, {behind.name} behind it")
-    reason = f"{behind.reason}; {AIPU}: {session.refusal}"
-    return session, RuntimeChoice(behind.name, reason, session.refusal.reason)
+    reason = f"{behind.reason}; {AIPU}: {refusal.reason}: {refusal.detail}"
+    return session, RuntimeChoice(behind.name, reason, refusal.reason)
 
 
 def _word(error: ModelError | RuntimeUnavailable) -> str:

@@ -1,0 +1,97 @@
+"""What a configuration makes: models, chain and pre-roll on an input, all of it or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from kwsd.assemble import OpenModel, build_chain, open_models
+from kwsd.chain import Chain, Tap
+from kwsd.config import Config
+from kwsd.dsp.frontend import FrontEnd
+from kwsd.preroll import PreRoll
+from kwsd.source.live import LiveInput
+
+
+@dataclass(frozen=True)
+class Listening:
+    """What listens now."""
+
+    config: Config
+    """What it was made from."""
+
+    source: LiveInput
+    """Where its audio comes from."""
+
+    models: Sequence[OpenModel]
+    """Opened, each with its runtime."""
+
+    chain: Chain
+    """What they hear."""
+
+    preroll: PreRoll | None
+    """The last seconds of the voice branch; None where none are wanted."""
+
+    def close(self) -> None:
+        """Release the input and the models."""
+        self.source.close()
+        self.close_models()
+
+    def close_models(self) -> None:
+        """Release the models alone: another one listens to the input."""
+        for model in self.models:
+            model.close()
+
+
+def listen(
+    config: Config, source: LiveInput, taps: Sequence[Tap], before: Listening | None = None
+) -> Listening:
+    """Open the models and build the chain.
+
+    Parameters
+    ----------
+    config : Config
+        Checked configuration.
+    source : LiveInput
+        The input; nothing is read from it yet.
+    taps : sequence of Tap
+        Listeners beside the pre-roll.
+    before : Listening, optional
+        What this replaces. On the same input its front end and its pre-roll go on where the
+        configuration lets them.
+
+    Returns
+    -------
+    Listening
+
+    Raises
+    ------
+    KwsdError
+        Something of it cannot be had; nothing is left open then, and `before` is as it was.
+    """
+    if before is not None and source is not before.source:
+        before = None
+    with ExitStack() as opened:
+        models = open_models(config, source.info)
+        for model in models:
+            opened.callback(model.close)
+        preroll = _preroll(config, before)
+        kept = [] if preroll is None else [preroll]
+        chain = build_chain(
+            config,
+            source.info,
+            models,
+            [*taps, *kept],
+            preroll is not None,
+            None if before is None else before.chain,
+        )
+        opened.pop_all()
+    return Listening(config, source, models, chain, preroll)
+
+
+def _preroll(config: Config, before: Listening | None) -> PreRoll | None:
+    if before is not None and before.preroll and config.preroll == before.config.preroll:
+        return before.preroll
+    length_s = config.preroll.length_s
+    return PreRoll(length_s, FrontEnd.voice_delay_samples) if length_s > 0 else None
