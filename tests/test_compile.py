@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,6 +167,29 @@ def test_again_gives_the_same_package(package, tmp_path):
         adopt_graph(load_package(package.path), graph, "Z1_0701", 2, other)
 
 
+def test_what_a_user_keeps_in_a_package_is_not_lost(package, tmp_path):
+    (package.path / "recordings").mkdir()
+    (package.path / "recordings" / "me.wav").write_bytes(b"me")
+    with pytest.raises(OutputError, match=r"holds recordings/me\.wav"):
+        adopt_graph(package, graph_file(package, tmp_path / "g"), "Z1_0701", 2, package.path)
+    assert (package.path / "recordings" / "me.wav").read_bytes() == b"me"
+    (package.path / "recordings" / "me.wav").rename(package.path / "me.wav")
+    # A file beside the others stays, in its own folder and in another one.
+    adopt_graph(package, graph_file(package, tmp_path / "g"), "Z1_0701", 2, package.path)
+    assert (package.path / "me.wav").read_bytes() == b"me"
+
+
+def test_a_folder_that_is_no_kit_is_not_written_into(package, config, tmp_path):
+    steps = record_steps(package, [], config)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"holds README\.txt"):
+        write_kit(tmp_path / "mine", package, "Z1_0701", steps)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["README.txt"]
+    for _ in range(2):
+        write_kit(tmp_path / "kit", package, "Z1_0701", steps)
+
+
 def test_requantised_tensors_take_the_numbers_of_the_graph(package, tmp_path):
     def requantised(spec):
         if spec.name != "s0_in":
@@ -249,9 +273,10 @@ def test_with_the_compiler(package, compiler, tmp_path, capsys, sdk, cfg):
 )
 def test_compiler_that_refuses(package, compiler, capsys, script, words):
     compiler(script)
-    os.makedirs("tone.Z1_0701")
-    with open("tone.Z1_0701/aipu.bin", "wb") as stale:
-        stale.write(b"of an earlier run")
+    earlier = Path("tone.Z1_0701")
+    earlier.mkdir()
+    (earlier / "compass.cfg").write_text("")
+    (earlier / "aipu.bin").write_bytes(b"of an earlier run")
     assert main(["compile", str(package.path)]) == 65
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -228,6 +229,25 @@ def test_folder_that_is_no_cut_is_not_replaced(
 def test_an_earlier_cut_is_replaced(tmp_path: Path) -> None:
     assert cut(tmp_path)[0] == 0
     assert cut(tmp_path)[0] == 0
+
+
+def test_what_is_not_of_the_cut_is_not_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A graph that somebody compiled of a body, and a folder with another program's manifest."""
+    _, out = cut(tmp_path)
+    (out / "1-body" / "aipu.bin").write_bytes(b"hours of work")
+    assert cut(tmp_path)[0] == 73
+    assert (out / "1-body" / "aipu.bin").read_bytes() == b"hours of work"
+    assert "holds 1-body/aipu.bin" in capsys.readouterr().err
+    shutil.rmtree(out)
+    out.mkdir()
+    (out / MANIFEST).write_text('{"name": "extension"}')
+    (out / "mine.js").write_text("x")
+    assert cut(tmp_path)[0] == 73
+    assert (out / "mine.js").read_text() == "x"
+    assert "is no cut" in capsys.readouterr().err
+    assert not list(tmp_path.glob(".cut*"))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
 """Loading a package: a good one, and every way in which one must be refused."""
 
 import hashlib
+import io
+import re
 import shutil
 import tomllib
+import zipfile
 
 import numpy as np
 import pytest
@@ -149,8 +152,9 @@ def test_description(package, rewrite, change, words):
 def test_no_package(tmp_path):
     refused(lambda: load_package(tmp_path / "none"), MissingFileError, "none", "folder")
     refused(lambda: load_package(tmp_path), MissingFileError, "model.toml")
-    (tmp_path / "model.toml").write_bytes(b"\xff\xfe not toml")
-    refused(lambda: load_package(tmp_path), ModelError, "not valid TOML")
+    for text in (b"\xff\xfe not toml", b"a = " + b"[" * 5000, b"format = " + b"1" * 5000):
+        (tmp_path / "model.toml").write_bytes(text)
+        refused(lambda: load_package(tmp_path), ModelError, "not valid TOML")
     (tmp_path / "model.toml").write_bytes(b"#" * (2 << 20))
     refused(lambda: load_package(tmp_path), ModelError, "bytes, allowed")
 
@@ -199,7 +203,21 @@ def test_vectors_that_disagree(package):
     refused(lambda: open_session(loaded), ModelError, "s1_out off by", "does not compute")
 
 
-@pytest.mark.parametrize("damage", ["missing", "shape", "dtype", "pickle", "no archive", "bomb"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "missing",
+        "shape",
+        "dtype",
+        "pickle",
+        "no archive",
+        "bomb",
+        "bare",
+        "huge",
+        "short",
+        "locked",
+    ],
+)
 def test_vectors_that_cannot_be_read(package, damage):
     arrays = vectors_of(package)
     path = package / "vectors.npz"
@@ -218,6 +236,21 @@ def test_vectors_that_cannot_be_read(package, damage):
     elif damage == "no archive":
         with path.open("wb") as file:
             np.save(file, arrays["prob"])
+    elif damage in ("bare", "huge", "short"):
+        del arrays["prob"]
+        header = io.BytesIO()
+        shape = (1 << 40, 64) if damage == "huge" else (12, 1, 1)
+        table = {"descr": "|i1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(header, table)
+        path.write_bytes(archive(arrays))
+        with zipfile.ZipFile(path, "a") as packed:
+            packed.writestr("prob" if damage == "bare" else "prob.npy", header.getvalue())
+    elif damage == "locked":
+        data = path.read_bytes()
+        # Bit 0 of the flags, in the local headers and in the directory.
+        for start in (rb"PK\x03\x04..", rb"PK\x01\x02...."):
+            data = re.sub(start + b"\x00", lambda m: m[0][:-1] + b"\x01", data, flags=re.DOTALL)
+        path.write_bytes(data)
     sign(package, "vectors.npz")
     loaded = load_package(package)
     refused(lambda: load_vectors(loaded), ModelError, "vectors.npz")

@@ -18,7 +18,8 @@ def content():
 
 
 def files(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
 def test_same_content_same_bytes(content, tmp_path):
@@ -59,6 +60,19 @@ def test_a_taken_place_is_kept(content, tmp_path):
         write_package(tmp_path / "mine", content, replace=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "mine"]
     assert files(tmp_path / "mine") == {"letter.txt": b"dear"}
+
+
+@pytest.mark.parametrize("name", ["recordings/me.wav", "notes.txt"])
+def test_what_is_no_part_of_a_package_is_not_lost(content, tmp_path, name):
+    folder = tmp_path / "a"
+    write_package(folder, content)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("mine")
+    before = files(folder)
+    with pytest.raises(OutputError, match=f"holds {name}, which would be lost"):
+        write_package(folder, dataclasses.replace(content, version="2"), replace=True)
+    assert files(folder) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_full_disk_leaves_what_was_there(content, tmp_path, small_files):

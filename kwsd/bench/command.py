@@ -49,7 +49,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
     parser.add_argument("--inferences", type=int, default=5000, help="at most, of each measurement")
-    parser.add_argument("--threads", type=int, default=1, help="of LiteRT and NCNN")
+    parser.add_argument("--threads", type=int, default=1, help="of LiteRT and NCNN; 1 for packages")
     parser.add_argument(
         "--z1-bandwidth-gbps",
         type=float,
@@ -77,6 +77,11 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         for name in args.model or list(NETWORKS):
             label, kind, network = _look_up(name, Path(folder))
+            if kind == "package" and args.threads > 1:
+                raise UsageError(
+                    f"--threads {args.threads}: package {name} runs as in the daemon, with one "
+                    "thread; name its model.tflite to try more"
+                )
             costs[label] = graph_cost(read_outline(network))
             wanted = [r for r in RUNTIMES[kind] if not args.runtime or r in args.runtime]
             if not wanted:

@@ -25,6 +25,7 @@ from kwsd.compile.configuration import (
 from kwsd.errors import ModelError, OutputError
 from kwsd.model.package import ModelPackage
 from kwsd.model.write import archive
+from kwsd.output_folder import check_own
 
 README = """\
 {name} {version} for the AIPU, target {target}
@@ -60,7 +61,7 @@ def write_kit(folder: Path, package: ModelPackage, target: str, steps: Steps) ->
     Parameters
     ----------
     folder : Path
-        Made if it is not there; files of the same names are replaced.
+        Made if it is not there; in an earlier kit files of the same names are replaced.
     package : ModelPackage
         The model.
     target : str
@@ -76,7 +77,7 @@ def write_kit(folder: Path, package: ModelPackage, target: str, steps: Steps) ->
     Raises
     ------
     OutputError
-        The folder cannot be written.
+        The folder cannot be written, or holds something and is no kit.
     ModelError
         A tensor's name cannot stand in the compiler's configuration.
     """
@@ -87,6 +88,8 @@ def write_kit(folder: Path, package: ModelPackage, target: str, steps: Steps) ->
                 "such a name; export the network with plain names"
             )
     files = kit_files(package, target, steps)
+    if not (folder / COMPASS_FILE).is_file():
+        check_own(folder, ())
     try:
         for name, data in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +25,15 @@ from kwsd.cut.manifest import (
     CutManifest,
     CutPart,
     CutTensor,
+    read_manifest,
     sha256,
     write_manifest,
 )
 from kwsd.cut.partition import BODY, Partition
-from kwsd.errors import ModelError, OutputError
+from kwsd.errors import KwsdError, ModelError, OutputError
 from kwsd.model.package import TensorSpec
 from kwsd.model.write import archive
+from kwsd.output_folder import output_folder
 from kwsd.runtime.litert import LiteRtSession
 
 VECTORS = "vectors.npz"
@@ -121,7 +122,8 @@ def write_cut(
     Parameters
     ----------
     folder : Path
-        Must not be there, or be an earlier cut.
+        Must not be there, or be an earlier cut and hold nothing else: a compiled graph of it would
+        be lost.
     name : str
         Of the network's file.
     data, outline : bytes, Outline
@@ -136,25 +138,28 @@ def write_cut(
     Raises
     ------
     OutputError
-        The folder cannot be written.
+        The folder cannot be written or holds something else; it is as it was.
     ModelError
         The interpreter does not run the network.
     """
-    if folder.exists() and not (folder / MANIFEST).is_file():
-        raise OutputError(f"{folder} is there and is no cut: name another folder with --out")
-    partial = folder.with_name(f".{folder.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        manifest = _fill(partial, name, data, outline, made, target, fed)
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with output_folder(folder, _earlier(folder)) as fresh:
+        manifest = _fill(fresh, name, data, outline, made, target, fed)
     return manifest
+
+
+def _earlier(folder: Path) -> set[str]:
+    """Files of an earlier cut; none of anything else."""
+    if not (folder / MANIFEST).is_file():
+        return set()
+    try:
+        earlier = read_manifest(folder)
+    except KwsdError as error:
+        raise OutputError(f"{folder} is there and is no cut: {error}") from None
+    own = {MANIFEST, earlier.vectors}
+    for part in earlier.parts:
+        beside = Path(part.file).parent
+        own |= {part.file, *((beside / name).as_posix() for name in (COMPASS_FILE, SDK2021_FILE))}
+    return own
 
 
 def _fill(

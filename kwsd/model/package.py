@@ -143,7 +143,8 @@ def load_package(path: Path) -> ModelPackage:
                 "install the package again"
             )
         table = tomllib.loads(description.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    # Not TOMLDecodeError alone: Python itself refuses long numbers and deep nesting.
+    except (ValueError, RecursionError) as error:
         raise ModelError(
             f"{description}: not valid TOML ({error}); install the package again"
         ) from None

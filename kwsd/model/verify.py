@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kwsd.errors import ModelError
-from kwsd.model.package import ModelPackage
+from kwsd.model.package import ModelPackage, TensorSpec
 from kwsd.runtime.base import Session
 
 LARGEST_CONTENT_BYTES = 64 << 20
+_UNPACKING = (zlib.error, zipfile.BadZipFile)
 _WIDE_UNITS = 128
 """Units of an int16 tensor to one of an int8 tensor of the same range."""
 
@@ -30,19 +33,35 @@ def load_vectors(package: ModelPackage) -> dict[str, NDArray[Any]]:
     try:
         with zipfile.ZipFile(file) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
-        if size > LARGEST_CONTENT_BYTES:
-            raise ValueError(f"unpacks to {size} bytes, allowed {LARGEST_CONTENT_BYTES}")
-        with np.load(file, allow_pickle=False) as arrays_file:
-            arrays = {name: arrays_file[name] for name in arrays_file.files}
-    except (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+            if size > LARGEST_CONTENT_BYTES:
+                raise ValueError(f"unpacks to {size} bytes, allowed {LARGEST_CONTENT_BYTES}")
+            members = set(archive.namelist())
+            return {
+                spec.name: _steps(file, archive, members, spec, package.vectors.steps)
+                for spec in (*package.inputs, *package.outputs)
+            }
+    # RuntimeError: a member that is encrypted, or packed in a way that is not known.
+    except (ValueError, OSError, EOFError, RuntimeError, *_UNPACKING) as error:
         raise ModelError(f"{file} cannot be read: {error}; install the package again") from None
-    for spec in (*package.inputs, *package.outputs):
-        want = (package.vectors.steps, *spec.shape)
-        got = arrays.get(spec.name)
-        if got is None or got.shape != want or got.dtype != np.dtype(spec.dtype):
-            found = "missing" if got is None else f"{got.dtype} {list(got.shape)}"
-            raise ModelError(f"{file}: {spec.name} is {found}, expected {spec.dtype} {list(want)}")
-    return arrays
+
+
+def _steps(
+    file: Path, archive: zipfile.ZipFile, members: set[str], spec: TensorSpec, steps: int
+) -> NDArray[Any]:
+    """One tensor's; what its header says is compared before anything is made of it."""
+    want, dtype = (steps, *spec.shape), np.dtype(spec.dtype)
+    found = "missing"
+    if f"{spec.name}.npy" in members:
+        with archive.open(f"{spec.name}.npy") as stream:
+            version = np.lib.format.read_magic(stream)
+            if version != (1, 0):
+                raise ValueError(f"{spec.name} has array format {version}, written is (1, 0)")
+            shape, transposed, stored = np.lib.format.read_array_header_1_0(stream)
+            if (shape, stored, transposed) == (want, dtype, False):
+                content = stream.read(dtype.itemsize * math.prod(want))
+                return np.frombuffer(content, dtype).reshape(want)
+        found = f"{stored} {list(shape)}"
+    raise ModelError(f"{file}: {spec.name} is {found}, expected {dtype} {list(want)}")
 
 
 def verify(package: ModelPackage, session: Session, tolerance: int | None = None) -> int:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import shutil
-import tempfile
+import tomllib
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -31,6 +30,7 @@ from kwsd.model.package import (
 )
 from kwsd.model.toml_text import toml_text
 from kwsd.model.verify import load_vectors
+from kwsd.output_folder import check_own, output_folder
 
 VECTORS_FILE = "vectors.npz"
 CARD_FILE = "CARD.md"
@@ -147,12 +147,7 @@ def write_package(folder: Path, content: PackageContent, replace: bool = False) 
     ModelError
         The content contradicts itself.
     """
-    if os.path.lexists(folder) and not (replace and (folder / DESCRIPTION_FILE).is_file()):
-        raise OutputError(
-            f"{folder} exists and "
-            + ("is no model package" if replace else "is not replaced unless asked")
-            + "; name another folder or remove it"
-        )
+    check_place(folder, replace)
     files = {
         NETWORK_FILE: content.network,
         VECTORS_FILE: archive(content.vectors),
@@ -161,6 +156,23 @@ def write_package(folder: Path, content: PackageContent, replace: bool = False) 
     }
     files[DESCRIPTION_FILE] = toml_text(description(content, files)).encode()
     return install(folder, files)
+
+
+def check_place(folder: Path, replace: bool) -> None:
+    """Whether a package may be written there.
+
+    Raises
+    ------
+    OutputError
+        Something is there and shall not be replaced, is no package, or holds what no package does.
+    """
+    if os.path.lexists(folder) and not (replace and (folder / DESCRIPTION_FILE).is_file()):
+        raise OutputError(
+            f"{folder} exists and "
+            + ("is no model package" if replace else "is not replaced unless asked")
+            + "; name another folder or remove it"
+        )
+    check_own(folder, _own_files(folder))
 
 
 def install(folder: Path, files: Mapping[str, bytes]) -> ModelPackage:
@@ -176,27 +188,14 @@ def install(folder: Path, files: Mapping[str, bytes]) -> ModelPackage:
     Raises
     ------
     OutputError
-        The disk is full or the place cannot be written; what was there is there still.
+        The disk is full, the place cannot be written or holds what is no part of a package; what
+        was there is there still.
     ModelError
         The files contradict each other.
     """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # In the same folder, so that moving it is one rename.
-        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from None
-    try:
-        fresh = work / "new"
+    with output_folder(folder, {*_own_files(folder), *files}) as fresh:
         _write_files(fresh, files)
         load_vectors(load_package(fresh))
-        if folder.is_dir():
-            folder.rename(work / "old")
-        fresh.rename(folder)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from None
-    finally:
-        _clean_up(work, folder)
     return load_package(folder)
 
 
@@ -256,23 +255,19 @@ def archive(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return whole.getvalue()
 
 
+def _own_files(folder: Path) -> set[str]:
+    """What a package says that it holds; of a damaged one what every package holds."""
+    own = {DESCRIPTION_FILE, NETWORK_FILE, VECTORS_FILE, CARD_FILE}
+    try:
+        listed = tomllib.loads((folder / DESCRIPTION_FILE).read_text())["files"]
+    except (OSError, ValueError, KeyError, RecursionError):
+        return own
+    return own | set(listed) if isinstance(listed, dict) else own
+
+
 def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    folder.mkdir()
     for name, data in files.items():
         with (folder / name).open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-
-
-def _clean_up(work: Path, folder: Path) -> None:
-    """Put the old package back if no new one took its place, whatever stopped it; drop the rest."""
-    old = work / "old"
-    if old.is_dir() and not os.path.lexists(folder):
-        try:
-            old.rename(folder)
-        except OSError as error:
-            raise OutputError(
-                f"{folder} cannot be put back: {error.strerror}; the package is in {old}"
-            ) from None
-    shutil.rmtree(work, ignore_errors=True)
