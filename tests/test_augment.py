@@ -68,6 +68,16 @@ def test_the_label_begins_at_the_end_of_the_word() -> None:
     assert -20.0 <= float(np.median(gaps_ms)) <= 25.0
 
 
+@pytest.mark.parametrize("longer_by", [-40, 0, 60, 400])
+def test_a_word_of_any_length_ends_inside_its_window(longer_by: int) -> None:
+    pools = made_up_pools()
+    length = augment.TOTAL_FRAMES + longer_by
+    frames = np.full((length, BANDS), -6.0, np.float16)
+    long = replace(pools, words=[Word(frames, 0, length, real) for real in (False, True)])
+    batch = Windows(long).batch(np.random.default_rng(6), 40, 0)
+    assert np.all(batch.label[..., 0].sum(axis=1) > 0)
+
+
 def test_nothing_is_asked_for_right_before_and_behind_a_label() -> None:
     batch = Windows(made_up_pools()).batch(np.random.default_rng(5), 20, 0)
     for label, weight in zip(batch.label[..., 0], batch.weight[..., 0], strict=True):

@@ -1,4 +1,4 @@
-"""Corpus: every item by seed, kind and number alone, whatever was done before it."""
+"""Corpus: every item by phrase, seed, kind and number alone, whatever was done before it."""
 
 import json
 
@@ -45,8 +45,8 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-def build(folder, cache, seed=1, counts=COUNTS, workers=1):
-    return list(build_corpus("computer", folder, cache, seed, counts, workers))
+def build(folder, cache, seed=1, counts=COUNTS, workers=1, phrase="computer"):
+    return list(build_corpus(phrase, folder, cache, seed, counts, workers))
 
 
 def content(folder):
@@ -99,6 +99,13 @@ def test_what_is_there_is_not_made_again(tmp_path, cache):
 def test_another_seed_gives_other_items(tmp_path, cache):
     build(tmp_path / "one", cache, seed=1)
     build(tmp_path / "two", cache, seed=2)
+    one, two = content(tmp_path / "one"), content(tmp_path / "two")
+    assert sum(one[path] == two[path] for path in one) == 0
+
+
+def test_another_phrase_gives_other_items_of_every_kind(tmp_path, cache):
+    build(tmp_path / "one", cache)
+    build(tmp_path / "two", cache, phrase="jarvis")
     one, two = content(tmp_path / "one"), content(tmp_path / "two")
     assert sum(one[path] == two[path] for path in one) == 0
 

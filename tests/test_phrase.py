@@ -12,12 +12,14 @@ from kwsd.train.phrase import (
     FULL_VOWELS,
     VOWELS,
     WORDS,
+    contains,
     edit_phonemes,
     lint,
     near_words,
     phone_distance,
     phones,
     sentence,
+    spoken_form,
 )
 
 COMPUTER = "kəmpjˈuTəɹ"
@@ -26,6 +28,24 @@ SPOKEN = st.text(VOWELS + CONSONANTS, max_size=12)
 
 def test_stress_spaces_and_punctuation_are_no_phones():
     assert phones("hˈA kəmpjˈuTəɹ!") == "hAkəmpjuTəɹ"
+
+
+@pytest.mark.parametrize(
+    ("phonemes", "phrase", "holds"),
+    [
+        ("kəmpjˈuːtəz.", "kəmpjutə", True),
+        ("kəmpjˈutəɹ.", "kəmpjuTəɹ", True),
+        ("vjˈuː ɡlˈæːs.", "vjuɡlæs", True),
+        ("kəmpjˈuːt.", "kəmpjutə", False),
+        ("kəmpjˈuːt.", "", False),
+    ],
+)
+def test_a_phrase_is_found_in_what_is_said(phonemes, phrase, holds):
+    assert contains(phonemes, phrase) is holds
+
+
+def test_capitals_are_kept_for_they_are_letters():
+    assert spoken_form("hey IBM") == "Hey IBM" and spoken_form("computer") == "Computer"
 
 
 @pytest.mark.parametrize(

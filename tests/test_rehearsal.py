@@ -80,6 +80,16 @@ def test_negatives_are_heard_where_words_are(tmp_path, positives) -> None:
     assert found is not None and found.hours == pytest.approx(3.0 / 3600, rel=0.01)
 
 
+def test_what_was_heard_of_another_recording_is_not_used(tmp_path, positives) -> None:
+    some = [other(tmp_path, "speech")]
+    first = rehearse(positives, some, tmp_path / "kept", lambda line: None, [QUIET])
+    recording(tmp_path, "speech", 2.0, 0.05)
+    again = rehearse(positives, some, tmp_path / "kept", lambda line: None, [QUIET])
+    assert first is not None and again is not None
+    assert first.hours == pytest.approx(3.0 / 3600, rel=0.01)
+    assert again.hours == pytest.approx(2.0 / 3600, rel=0.01)
+
+
 def test_nothing_to_rehearse_with_is_said_by_none(tmp_path, positives) -> None:
     assert rehearse(positives, [], tmp_path / "kept", lambda line: None) is None
 

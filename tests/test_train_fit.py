@@ -202,6 +202,7 @@ def test_a_checkpoint_of_another_configuration_is_not_used(
     other = FitConfig(steps=4, positives=2, negatives=2, seed=2)
     fit(pools, other, tmp_path / "c.pt", lines.append, SMALL)
     assert not [line for line in lines if "going on" in line]
+    assert [line for line in lines if "c.pt is of another training" in line]
 
 
 def trained(filters: tuple[tuple[int, int, int], ...] = ((6, 6, 2),)) -> FloatNet:

@@ -16,6 +16,7 @@ from kwsd.train.plan import (  # noqa: E402
     Plan,
     Target,
     checkpoint_key,
+    corpus_folder,
     make_corpora,
     make_lessons,
     pools_key,
@@ -66,6 +67,26 @@ def test_a_corrected_label_makes_new_pools() -> None:
     after = replace(before, train=(before.train[0], recording("b.wav")))
     assert pools_key(before, SPOKEN) != pools_key(after, SPOKEN)
     assert pools_key(before, SPOKEN) == pools_key(replace(before, workers=2), SPOKEN)
+
+
+def test_a_recording_that_was_cut_anew_makes_new_pools(tmp_path: Path) -> None:
+    path, judged = tmp_path / "a.wav", tmp_path / "c.wav"
+    path.write_bytes(b"long")
+    judged.write_bytes(b"long")
+    asked = replace(
+        plan("computer"), train=(recording(str(path)),), develop=(recording(str(judged)),)
+    )
+    pools, checkpoint = pools_key(asked, SPOKEN), checkpoint_key(asked, SPOKEN)
+    judged.write_bytes(b"cut")
+    assert pools_key(asked, SPOKEN) == pools and checkpoint_key(asked, SPOKEN) != checkpoint
+    path.write_bytes(b"cut")
+    assert pools_key(asked, SPOKEN) != pools
+
+
+def test_the_renderings_of_another_phrase_of_the_same_name_are_not_taken() -> None:
+    asked = plan("computer", "jarvis")
+    folders = {corpus_folder(asked, replace(target, name="lamp")) for target in asked.targets}
+    assert len(folders) == 2 and {folder.parent.name for folder in folders} == {"lamp"}
 
 
 def test_other_development_recordings_do_not_go_on_from_a_checkpoint() -> None:

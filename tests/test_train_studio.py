@@ -102,8 +102,9 @@ def test_measured_rooms_are_read_and_those_without_a_room_left_out(tmp_path: Pat
     response[100:3000, 0] += 0.1 * np.random.default_rng(2).standard_normal(2900)
     soundfile.write(tmp_path / "room.wav", response, RATE_HZ)
     soundfile.write(tmp_path / "anechoic.wav", response[:200], RATE_HZ)
+    soundfile.write(tmp_path / "silent.wav", 0 * response, RATE_HZ)
     found = measured_rooms(
-        [tmp_path / "room.wav", tmp_path / "anechoic.wav"],
+        [tmp_path / f"{name}.wav" for name in ("room", "anechoic", "silent")],
         [room().loudspeaker],
         np.random.default_rng(3),
     )

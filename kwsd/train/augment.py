@@ -211,7 +211,10 @@ class Windows:
 
     def _positive(self, rng: np.random.Generator, phrase: int) -> tuple[FloatArray, int]:
         word, _, end = self._word(rng, phrase)
-        at = _between(rng, max(WARM_FRAMES + 30, end), TOTAL_FRAMES - 30) - end
+        last = TOTAL_FRAMES - 30
+        # A word that is longer than the window loses its beginning, never its end and its label.
+        first = max(WARM_FRAMES + 30, min(end, last - 1))
+        at = _between(rng, first, last) - end
         return self._place(rng, word, at, end), at + end
 
     def _place(self, rng: np.random.Generator, word: FloatArray, at: int, end: int) -> FloatArray:

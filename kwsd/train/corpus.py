@@ -1,13 +1,15 @@
 """The synthetic corpus of one phrase: many speakers saying it, near phrases, and other speech.
 
-Every item is determined by (seed, kind, number) alone, so an interrupted build goes on where it
-stopped and the number of workers changes nothing. Recipe and its reasons: docs/training.md.
+Every item is determined by (phrase, seed, kind, number) alone, so an interrupted build goes on
+where it stopped and the number of workers changes nothing. Recipe and its reasons:
+docs/training.md.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from kwsd.train.kokoro import RATE_HZ, Kokoro
-from kwsd.train.phrase import WORDS, edit_phonemes, near_words, sentence
+from kwsd.train.phrase import WORDS, edit_phonemes, near_words, sentence, spoken_form
 from kwsd.train.work_file import work_file
 from kwsd.worker_pool import worker_pool
 
@@ -85,21 +87,23 @@ class Renderer:
         say = self.kokoro.phonemes
         if kind == "positive":
             carrier = CARRIERS[int(rng.integers(len(CARRIERS)))]
-            return say(carrier.format(self.phrase.capitalize()), british)
+            return say(carrier.format(spoken_form(self.phrase)), british)
         if kind == "near":
             if rng.random() < 0.5:
                 if self._near is None:
                     self._near = near_words(self.phrase, say(self.phrase))
                 word = self._near[int(rng.integers(len(self._near)))]
                 return say(f"{word.capitalize()}.", british)
-            return edit_phonemes(say(self.phrase.capitalize(), british), rng) + "."
+            return edit_phonemes(say(spoken_form(self.phrase), british), rng) + "."
         if rng.random() < 0.45:
             return say(f"{WORDS[int(rng.integers(len(WORDS)))].capitalize()}.", british)
         return say(sentence(rng), british)
 
     def render(self, kind: str, number: int, seed: int) -> tuple[FloatArray, Item] | None:
         """One item, or None where the result cannot be what was asked for."""
-        rng = np.random.default_rng([seed, KINDS.index(kind), number])
+        # With the phrase: words that train together are said by other speakers, beside other talk.
+        own = zlib.crc32(self.phrase.encode())
+        rng = np.random.default_rng([seed, own, KINDS.index(kind), number])
         style, recipe, voices = self.style(rng)
         british = voices[0].startswith("b") or rng.random() < 0.15
         speed = float(np.exp(rng.uniform(*np.log(SPEED_RANGE))))
@@ -175,7 +179,7 @@ def build_corpus(
     cache : Path
         Folder of the synthesizer's weights.
     seed : int
-        With kind and number it determines an item completely.
+        With phrase, kind and number it determines an item completely.
     counts : dict
         How many items of each kind.
     workers : int

@@ -226,6 +226,8 @@ def fit(
             first = int(stored["step"])
             if first < config.steps:
                 report(f"going on from step {first}")
+        else:
+            report(f"{checkpoint} is of another training: beginning anew")
     mining = {int(config.steps * share) for share in MINING_POINTS}
     teacher_leaves = int(config.steps * TEACHER_SHARE) if lessons else 0
     teaching = LessonWindows(lessons, windows) if first < teacher_leaves else None

@@ -73,6 +73,11 @@ def phones(phonemes: str) -> str:
     return "".join(symbol for symbol in phonemes if symbol in VOWELS or symbol in CONSONANTS)
 
 
+def spoken_form(phrase: str) -> str:
+    """As the synthesizer is given it: a name begins with a capital, and capitals are letters."""
+    return phrase[:1].upper() + phrase[1:]
+
+
 def plain_name(phrase: str) -> str:
     """Name of a phrase's package and folders: lower case, words joined by underscores.
 
@@ -167,8 +172,9 @@ def phone_distance(a: str, b: str) -> float:
 
 
 def contains(phonemes: str, phrase_phones: str) -> bool:
-    """Whether something says the phrase, stress and pauses not regarded."""
-    return bool(phrase_phones) and phrase_phones in phones(phonemes)
+    """Whether something says the phrase, stress, pauses and flapped t not regarded."""
+    said = phones(phonemes).replace("T", "t")
+    return bool(phrase_phones) and phrase_phones.replace("T", "t") in said
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,16 @@ from kwsd.errors import UsageError
 from kwsd.model.package import ModelPackage
 from kwsd.progress import Report
 from kwsd.train.corpus import build_corpus
+from kwsd.train.file_stamp import stamp
 from kwsd.train.fit import FitConfig
 from kwsd.train.kokoro import Kokoro
 from kwsd.train.lessons import load_lessons, prepare_lessons, save_lessons
-from kwsd.train.phrase import lint, phones
+from kwsd.train.phrase import lint, phones, spoken_form
 from kwsd.train.pools import Amounts, Pools, Spoken, load, prepare, recipe_key, save
 from kwsd.train.recordings import Recording, letters
 from kwsd.train.teacher import Lesson
 
-RECIPE = 3
+RECIPE = 4
 """Raise it where what pools or lessons hold changes: those of before are not used then."""
 
 
@@ -104,14 +106,16 @@ def make_corpora(plan: Plan, report: Report) -> tuple[Spoken, ...]:
         return tuple(Spoken(target.phrase) for target in plan.targets)
     cache = plan.work / "kokoro"
     voice = Kokoro(cache)
-    said = {target.phrase: voice.phonemes(target.phrase.capitalize()) for target in plan.targets}
+    said = {target.phrase: voice.phonemes(spoken_form(target.phrase)) for target in plan.targets}
+    british = {phrase: voice.phonemes(spoken_form(phrase), british=True) for phrase in said}
     for phrase, phonemes in said.items():
         lint(phrase, phonemes)
+        report(f"{phrase!r} is said {phonemes}, British {british[phrase]}")
     _check_apart([phones(said[target.phrase]) for target in plan.targets], plan)
     del voice
     spoken = []
     for target in plan.targets:
-        folder = plan.work / target.name / f"corpus-{plan.seed}"
+        folder = corpus_folder(plan, target)
         done = 0
         for done, _ in enumerate(
             build_corpus(
@@ -122,9 +126,15 @@ def make_corpora(plan: Plan, report: Report) -> tuple[Spoken, ...]:
             if done % 50 == 0:
                 report(f"rendered {done}")
         report(f"corpus: {folder}, {done} new renderings")
-        phonemes = said[target.phrase]
-        spoken.append(Spoken(target.phrase, folder, phonemes, phones(phonemes)))
+        ways = (said[target.phrase], british[target.phrase])
+        spoken.append(Spoken(target.phrase, folder, ways[0], tuple(map(phones, ways))))
     return tuple(spoken)
+
+
+def corpus_folder(plan: Plan, target: Target) -> Path:
+    """Where the renderings of a phrase are kept; those of another one of the same name are not."""
+    phrase = hashlib.sha256(target.phrase.encode()).hexdigest()[:8]
+    return plan.work / target.name / f"corpus-{plan.seed}-{phrase}"
 
 
 def _check_apart(spelt: Sequence[str], plan: Plan) -> None:
@@ -141,8 +151,8 @@ def _check_apart(spelt: Sequence[str], plan: Plan) -> None:
 def pools_key(plan: Plan, spoken: Sequence[Spoken]) -> str:
     """Names what the pools of a plan are made from."""
     return recipe_key(
-        [RECIPE, spoken, plan.seed, plan.amounts, plan.responses]
-        + [(item.path, item.role, item.phrase) for item in plan.train]
+        [RECIPE, spoken, plan.seed, plan.amounts, *map(stamp, plan.responses)]
+        + [(stamp(item.path), item.role, item.phrase) for item in plan.train]
     )
 
 
@@ -150,7 +160,7 @@ def checkpoint_key(plan: Plan, spoken: Sequence[Spoken]) -> str:
     """Names what a training has learnt from and chosen by: on other data it must not go on."""
     return recipe_key(
         [pools_key(plan, spoken), plan.teacher, [target.out is None for target in plan.targets]]
-        + [(item.path, item.role, item.phrase) for item in plan.develop]
+        + [(stamp(item.path), item.role, item.phrase) for item in plan.develop]
     )
 
 

@@ -88,8 +88,8 @@ class Spoken:
     phonemes: str = ""
     """Pronunciation with stress."""
 
-    phones: str = ""
-    """Pronunciation: a rendering that contains it is no negative."""
+    phones: tuple[str, ...] = ()
+    """Pronunciations, American and British: a rendering that contains one is no negative."""
 
     def rendered(self, split: str, counts: dict[str, int]) -> list[tuple[Path, Item]]:
         """Renderings of one part, and what each is; `counts` says how many of each kind count."""
@@ -157,7 +157,7 @@ def prepare(
     if responses:
         rooms += measured_rooms(responses, [room.loudspeaker for room in rooms], rng)
     music = _played_sounds(recordings)
-    unwanted = tuple(item.phones for item in spoken if item.phones)
+    unwanted = tuple(phones for item in spoken for phones in item.phones)
     studio = Studio(seed, tuple(rooms), music, unwanted)
     report(f"rooms: {len(rooms)}, sounds to play: {len(music)}")
     music_s = sum(map(len, music)) / SAMPLE_RATE_HZ

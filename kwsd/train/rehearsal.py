@@ -28,6 +28,7 @@ from kwsd.evaluate.selection import Positive
 from kwsd.evaluate.stage import stage_reel, stage_utterance, wind_reels
 from kwsd.evaluate.surroundings import QUIET, Surroundings
 from kwsd.progress import Report
+from kwsd.train.file_stamp import stamp
 from kwsd.train.layers import STRIDE
 from kwsd.train.listen import LogPower, hear
 from kwsd.train.pools import recipe_key
@@ -44,6 +45,9 @@ PLAYBACK_SER_DB = -15.0
 ROOMS = 16
 LEAD_FRAMES = 400
 """Kept in front of a word, for the features and the network to settle."""
+
+HEARD = 1
+"""Raise it where the detector branch or its features change: what was heard before is not used."""
 
 RATES_PER_HOUR = (0.1, 0.5, 1.0)
 """False-accept rates at which misses count, equally, for the choice of a checkpoint."""
@@ -202,7 +206,7 @@ def _collection(
 ) -> tuple[list[LogPower], float]:
     """Frames and seconds of one collection, from the folder if they were made before."""
     place = ["far", len(around.rooms)] if around.far else []
-    stored = folder / f"heard-{recipe_key([*paths, *place])}.npz"
+    stored = folder / f"heard-{recipe_key([HEARD, *map(stamp, paths), *place])}.npz"
     if stored.is_file():
         with np.load(stored, allow_pickle=False) as arrays:
             return [arrays["frames"]], float(arrays["seconds"])

@@ -117,8 +117,8 @@ def measured_rooms(
     Parameters
     ----------
     responses : sequence of Path
-        Recordings of impulse responses; the first channel is taken. Those below 50 ms hold no room
-        and are left out.
+        Recordings of impulse responses; the first channel is taken. Those below 50 ms and silent
+        ones hold no room and are left out.
     loudspeakers : sequence of ndarray
         Simulated paths to draw from.
 
@@ -130,7 +130,7 @@ def measured_rooms(
     rooms: list[Room] = []
     for path in responses:
         heard = read_response(path)
-        if len(heard) < SHORTEST_S * SAMPLE_RATE_HZ:
+        if len(heard) < SHORTEST_S * SAMPLE_RATE_HZ or not heard.any():
             continue
         talker = _unit(heard.astype(np.float64), keep_delay=False)
         rooms.append(Room(talker, loudspeakers[int(rng.integers(len(loudspeakers)))]))
