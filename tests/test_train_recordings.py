@@ -25,12 +25,16 @@ ROWS = (
 )
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    with (tmp_path / "index.csv").open("w", newline="") as lines:
+def write_index(folder: Path, *rows: tuple[str, ...]) -> None:
+    with (folder / "index.csv").open("w", newline="") as lines:
         table = csv.writer(lines)
         table.writerow(COLUMNS)
-        table.writerows(ROWS)
+        table.writerows(rows)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    write_index(tmp_path, *ROWS)
     return tmp_path
 
 
@@ -70,6 +74,82 @@ def test_the_card_gets_what_was_used(data: Path) -> None:
     assert not [row for row in rows if "ODbL" in row[1] or "SA" in row[1]]
 
 
+@pytest.mark.parametrize(
+    "licence",
+    [
+        "cc-by-sa-4.0",
+        "CC_BY_SA",
+        "CC BY-NC-SA 4.0",
+        "odbl",
+        "Open Database License 1.0",
+        "GPLv3",
+        "lgpl-2.1",
+        "AGPL3",
+        "GFDL 1.3",
+        "Attribution-ShareAlike 4.0 International",
+        "GNU General Public License",
+    ],
+)
+def test_share_alike_is_known_however_it_is_written(tmp_path: Path, licence: str) -> None:
+    write_index(tmp_path, ("a.wav", "read", "speech", "s1", "train", licence, "1.0"))
+    assert indexed(tmp_path, ["computer"], "train") == []
+
+
+@pytest.mark.parametrize("licence", ["MIT", "Drascula-License", "FREE USAGE", "NASA", "CC BY 4.0"])
+def test_letters_inside_other_words_are_no_licence(tmp_path: Path, licence: str) -> None:
+    write_index(tmp_path, ("a.wav", "read", "speech", "s1", "train", licence, "1.0"))
+    assert len(indexed(tmp_path, ["computer"], "train")) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "label", "speaker", "role"),
+    [
+        ("recordings/a.wav", "speech", "", "speech"),
+        ("recordings/a.wav", "hello there", "s1", "speech"),
+        ("a.wav", "Speech", "", "speech"),
+        ("recordings/a.wav", "rain", "", "noise"),
+        ("./speech/read/a.wav", "", "", "speech"),
+        ("speech/../sounds/a.wav", "", "", "noise"),
+        ("music/a.wav", "speech", "", "noise"),
+        ("sounds/cry/a.wav", "cry", "s1", "noise"),
+        ("../elsewhere/a.wav", "", "", "noise"),
+        ("recordings/a.wav", "computer", "", "positive"),
+    ],
+)
+def test_the_folder_says_what_a_negative_is_and_elsewhere_its_row(
+    tmp_path: Path, path: str, label: str, speaker: str, role: str
+) -> None:
+    write_index(tmp_path, (path, "made", label, speaker, "train", "MIT", "1.0"))
+    assert [r.role for r in indexed(tmp_path, ["computer"], "train")] == [role]
+
+
+def test_an_index_may_name_whole_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, outside = tmp_path / "data" / "wake" / "a.wav", tmp_path / "speech" / "b.wav"
+    (tmp_path / "data").mkdir()
+    write_index(
+        tmp_path / "data",
+        (str(inside), "made", "jarvis", "", "train", "MIT", "1.0"),
+        (str(tmp_path / "data" / "rir" / "a.wav"), "made", "", "", "train", "MIT", "1.0"),
+        (str(outside), "made", "", "", "train", "MIT", "1.0"),
+    )
+    monkeypatch.chdir(tmp_path)
+    found = indexed(Path("data"), ["computer"], "train")
+    assert [(r.path, r.role) for r in found] == [(inside, "speech"), (outside, "noise")]
+
+
+def test_what_there_is_and_what_is_left_out_is_said(data: Path) -> None:
+    said: list[str] = []
+    with (data / "index.csv").open("a") as lines:
+        lines.write("speech/read/c.opus,read,,s3,test,MIT,2.0\n")
+    indexed(data, ["computer"], "train", said.append)
+    indexed(data, ["computer"], "dev", said.append)
+    assert said == [
+        f"{data}, train: 1 positive, 2 speech, 1 noise; left out: 1 of cry (ODbL 1.0), "
+        "1 of foley (CC BY-SA 3.0), 1 of rir (folder rir), 1 of split 'test'",
+        f"{data}, dev: 1 positive, 2 speech",
+    ]
+
+
 def test_a_label_is_compared_by_its_letters() -> None:
     assert same_word("Smart Mirror", "smart_mirror")
     assert not same_word("smart", "smart mirror")
@@ -94,9 +174,46 @@ def test_the_index_of_a_plain_folder_tells_licence_and_length(tmp_path: Path) ->
     assert {r.licence for r in plain_folder(tmp_path, "noise")} == {"as supplied"}
 
 
+def test_share_alike_folders_judge_and_do_not_train(tmp_path: Path) -> None:
+    for name in ("games/a.ogg", "books/b.ogg", "c.ogg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    index = "path,set,licence\n./games/a.ogg,games,gpl-2+\nbooks/b.ogg,books,CC0-1.0\n"
+    (tmp_path / "index.csv").write_text(index)
+    said: list[str] = []
+    train = plain_folder(tmp_path, "speech", trains=True, report=said.append)
+    assert [r.path.name for r in train] == ["b.ogg", "c.ogg"]
+    assert said == [f"{tmp_path}: 2 speech; left out: 1 of games (gpl-2+)"]
+    assert len(plain_folder(tmp_path, "speech")) == 3
+
+
+def test_a_folder_of_which_nothing_may_train_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.ogg").touch()
+    (tmp_path / "index.csv").write_text("path,licence\na.ogg,CC-BY-SA-3.0\n")
+    with pytest.raises(AudioError, match=r"1 recordings and none that may train.*CC-BY-SA-3\.0"):
+        plain_folder(tmp_path, "speech", trains=True)
+
+
+def test_sets_and_licences_of_a_card_are_never_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.wav").touch()
+    write_index(tmp_path, ("a.wav", "", "speech", "", "train", "", "1.0"))
+    monkeypatch.chdir(tmp_path)
+    for found in (indexed(Path("."), ["computer"], "train"), plain_folder(Path("."), "speech")):
+        assert [(r.set, r.licence) for r in found] == [(tmp_path.name, "as supplied")]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
-    [((",split", ",part"), "no column 'split'"), ((",3.0", ",long"), "'long'; a number is needed")],
+    [
+        ((",split", ",part"), "no column 'split'"),
+        ((",3.0", ",long"), "line 2: .*'long'; a number is needed"),
+        (("train,Apache-2.0,3.0", "train"), "line 2: .*''; a number is needed"),
+        (("s1", "s1, once"), "line 2: more cells than the 7 columns"),
+        (("wake/computer/a.opus", ""), "line 2: path '' names no file"),
+        (("s2", '"' + 200_000 * "s"), "line .*: no CSV"),
+    ],
 )
 def test_an_index_that_cannot_be_used_says_why(
     data: Path, change: tuple[str, str], said: str
@@ -105,6 +222,26 @@ def test_an_index_that_cannot_be_used_says_why(
     index.write_text(index.read_text().replace(*change))
     with pytest.raises(ConfigError, match=said):
         indexed(data, ["computer"], "train")
+
+
+def test_an_index_of_a_spreadsheet_is_read(data: Path) -> None:
+    index = data / "index.csv"
+    before = indexed(data, ["computer"], "train")
+    # A mark before the first column, and empty rows behind the last one.
+    index.write_text(index.read_text() + ",,,,,,\n", encoding="utf-8-sig")
+    assert indexed(data, ["computer"], "train") == before
+
+
+def test_an_index_in_another_coding_says_where(data: Path) -> None:
+    index = data / "index.csv"
+    text = index.read_text().replace("jarvis/b", "jarvis/Bärbel")
+    for bad in (text.encode("latin-1"), b"\xef\xbb\xbf" + text.encode("latin-1")):
+        index.write_bytes(bad)
+        with pytest.raises(ConfigError, match="line 5: not UTF-8"):
+            indexed(data, ["computer"], "train")
+    (data / "a.wav").touch()
+    with pytest.raises(ConfigError, match="line 5: not UTF-8"):
+        plain_folder(data, "speech")
 
 
 def test_plain_folders_are_read_in_a_fixed_order(tmp_path: Path) -> None:

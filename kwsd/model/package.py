@@ -39,7 +39,8 @@ SENSITIVITIES = ("low", "medium", "high")
 KINDS = ("wake", "sound", "verifier")
 DTYPES = ("int8", "uint8", "int16")
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+"""Of a package and of its labels: they become folders and topics."""
 
 
 @dataclass(frozen=True)
@@ -266,7 +267,7 @@ def _read(path: Path, root: Fields) -> ModelPackage:
 def _plain_name(table: Fields, key: str) -> str:
     """A name that can be part of a path and of a topic."""
     name = table.text(key)
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ModelError(
             f"{table.where(key)} = {name!r}: up to 64 letters, digits, '_', '-' and '.' expected"
         )
@@ -275,7 +276,7 @@ def _plain_name(table: Fields, key: str) -> str:
 
 def _labels(table: Fields) -> tuple[str, ...]:
     labels = table.texts("labels")
-    wrong = [label for label in labels if not _NAME.fullmatch(label)]
+    wrong = [label for label in labels if not NAME.fullmatch(label)]
     if wrong or len(set(labels)) != len(labels):
         raise ModelError(
             f"{table.where('labels')} = {list(labels)}: different names of up to 64 letters, "

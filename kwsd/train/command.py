@@ -13,10 +13,12 @@ from typing import Any
 from kwsd.errors import ConfigError, RuntimeUnavailable, UsageError
 from kwsd.evaluate.recording import find_recordings
 from kwsd.model.find import find_package
-from kwsd.model.package import ModelPackage, load_package
+from kwsd.model.package import NAME, ModelPackage, load_package
+from kwsd.model.write import check_place
+from kwsd.train.gather import gather, learnt, option
 from kwsd.train.phrase import plain_name
 from kwsd.train.quantise import PRECISIONS
-from kwsd.train.recordings import Recording, indexed, plain_folder, same_word
+from kwsd.train.recordings import Recording, same_word
 
 DEFAULT_STEPS = 4000
 DEFAULT_SPLICES = 0.3
@@ -164,23 +166,10 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def _learnt(args: argparse.Namespace) -> list[str]:
-    """All phrases; those that get no package stand last."""
-    return [*args.phrases, *args.beside]
-
-
-def _gather(args: argparse.Namespace, split: str) -> list[Recording]:
-    """Recordings of one part; nothing of the other part can come in."""
-    prefix = "" if split == "train" else "dev_"
-    learnt = _learnt(args)
-    found = [r for folder in args.data for r in indexed(folder, learnt, split)]
-    for folder in getattr(args, f"{prefix}positives"):
-        found += plain_folder(folder, "positive", args.phrases[0])
-    for folder in getattr(args, f"{prefix}negatives"):
-        found += plain_folder(folder, "speech")
-    if split == "train":
-        found += [r for folder in args.noise for r in plain_folder(folder, "noise")]
-    return found
+def _names(args: argparse.Namespace) -> list[str]:
+    """Of all models, in the order of their phrases."""
+    first = plain_name(args.phrases[0]) if args.name is None else args.name
+    return [first, *map(plain_name, learnt(args)[1:])]
 
 
 def varies_voices(asked: bool | None, recordings: Sequence[Recording]) -> bool:
@@ -201,24 +190,23 @@ def run(args: argparse.Namespace) -> int:
         raise RuntimeUnavailable(
             f"training needs the package {error.name!r}: pip install 'kwsd[train]'"
         ) from None
-    _check(args)
+    check(args)
     start = None if args.start is None else load_package(find_package(args.start))
-    recordings = _gather(args, "train")
-    varied = varies_voices(args.varied_voices, recordings)
     share = 0.0 if args.no_synthesis else args.renderings / DEFAULT_RENDERINGS["positive"]
-    names = [args.name or plain_name(args.phrases[0]), *map(plain_name, args.phrases[1:])]
+    places = [args.out / name for name in _names(args)[: len(args.phrases)]]
+    places += [None] * len(args.beside)
     started = time.monotonic()
 
     def report(line: str) -> None:
         print(f"[{time.monotonic() - started:6.0f} s] {line}", file=sys.stderr, flush=True)
 
+    recordings = gather(args, report)
+    varied = varies_voices(args.varied_voices, recordings["train"])
     packages = train(
         Plan(
             targets=tuple(
-                Target(phrase, name, args.out / name)
-                for phrase, name in zip(args.phrases, names, strict=True)
-            )
-            + tuple(Target(phrase, plain_name(phrase), None) for phrase in args.beside),
+                Target(*each) for each in zip(learnt(args), _names(args), places, strict=True)
+            ),
             work=args.work,
             seed=args.seed,
             amounts=Amounts(
@@ -227,8 +215,8 @@ def run(args: argparse.Namespace) -> int:
                 bulk_seconds=0.0 if args.no_synthesis else 3600.0 * args.bulk_hours,
                 rooms=args.rooms,
             ),
-            train=recordings,
-            develop=_gather(args, "dev"),
+            train=recordings["train"],
+            develop=recordings["dev"],
             fit=FitConfig(
                 steps=args.steps,
                 seed=args.seed,
@@ -256,8 +244,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check(args: argparse.Namespace) -> None:
-    """Refuse what cannot be asked for."""
+def check(args: argparse.Namespace) -> None:
+    """Refuse what cannot be asked for, before hours of work.
+
+    Raises
+    ------
+    ConfigError
+        A number that is not allowed.
+    UsageError
+        Phrases or options that do not go together, or a name that no package can have.
+    OutputError
+        Something else lies where a package shall be.
+    """
     for key in ("steps", "networks", "workers", "rooms"):
         if getattr(args, key) < 1:
             raise ConfigError(f"--{key} {getattr(args, key)}: a whole number from 1 is needed")
@@ -268,18 +266,35 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError(f"--splices {args.splices:g}: 0 to 0.9 are allowed")
     if not 0.0 <= args.bulk_hours <= 100.0:
         raise ConfigError(f"--bulk-hours {args.bulk_hours:g}: 0 to 100 are allowed")
-    learnt = _learnt(args)
-    for number, phrase in enumerate(learnt):
-        if any(same_word(phrase, other) for other in learnt[:number]):
+    phrases = learnt(args)
+    for number, phrase in enumerate(phrases):
+        if any(same_word(phrase, other) for other in phrases[:number]):
             raise UsageError(f"phrase {phrase!r} stands twice: name each phrase once")
     if len(args.phrases) > 1:
-        for option in ("name", "positives", "dev_positives"):
-            if getattr(args, option):
+        for key in ("name", "positives", "dev_positives"):
+            if getattr(args, key):
                 raise UsageError(
-                    f"--{option.replace('_', '-')} goes with one phrase, not with "
-                    f"{len(args.phrases)}: train them apart, or put the recordings into an index "
-                    "(--data)"
+                    f"{option(key)} goes with one phrase, not with {len(args.phrases)}: train "
+                    "them apart, or put the recordings into an index (--data)"
                 )
+    _check_names(args)
+
+
+def _check_names(args: argparse.Namespace) -> None:
+    phrases, names = learnt(args), _names(args)
+    for number, (phrase, name) in enumerate(zip(phrases, names, strict=True)):
+        if not NAME.fullmatch(name):
+            raise UsageError(
+                f"the model of {phrase!r} cannot be called {name!r}: up to 64 letters, digits, "
+                "'_', '-' and '.' are allowed, the first a letter or digit; set another --name"
+            )
+        if name in names[:number]:
+            raise UsageError(
+                f"the models of {phrases[names.index(name)]!r} and {phrase!r} would both be called "
+                f"{name!r}: set another --name"
+            )
+    for name in names[: len(args.phrases)]:
+        check_place(args.out / name, replace=True)
 
 
 def _command(args: argparse.Namespace, varied: bool, start: ModelPackage | None) -> str:
@@ -307,7 +322,7 @@ def _command(args: argparse.Namespace, varied: bool, start: ModelPackage | None)
         words += ["--rooms", str(args.rooms)]
     if args.responses:
         words += ["--responses", args.responses.resolve().name]
-    for option in ("data", "positives", "negatives", "noise", "dev_positives", "dev_negatives"):
-        for folder in getattr(args, option):
-            words += [f"--{option.replace('_', '-')}", folder.resolve().name]
+    for key in ("data", "positives", "negatives", "noise", "dev_positives", "dev_negatives"):
+        for folder in getattr(args, key):
+            words += [option(key), folder.resolve().name]
     return shlex.join(words)

@@ -18,7 +18,7 @@ from kwsd.evaluate.result import Result
 from kwsd.evaluate.selection import Positive, Selection
 from kwsd.evaluate.surroundings import Surroundings
 from kwsd.model.package import ModelPackage, Sensitivity, Timing
-from kwsd.model.write import DataSource, PackageContent, check_place, write_package
+from kwsd.model.write import DataSource, PackageContent, write_package
 from kwsd.progress import Report
 from kwsd.train.augment import Windows
 from kwsd.train.card import CardFacts, write_card
@@ -96,18 +96,12 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         A phrase cannot make a wake word.
     AudioError
         Too few recordings.
-    OutputError
-        A package cannot be written where it belongs.
     ModelError
         The package to start from holds no network of this kind.
     RuntimeUnavailable
         A package of the extra ``train`` is missing.
     """
     _check_positives(plan)
-    for target in plan.targets:
-        if target.out is not None:
-            # A place that cannot be taken is said before the training, not after it.
-            check_place(target.out, replace=True)
     start = None if plan.start is None else read_net(plan.start.network)
     if plan.teacher:
         the_teacher()  # missing, it is said before an hour of speech is made

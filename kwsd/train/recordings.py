@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kwsd.errors import AudioError, ConfigError, MissingFileError
+from kwsd.progress import Report
 
 INDEX_FILE = "index.csv"
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 COLUMNS = ("path", "set", "label", "split", "licence", "seconds")
 """Of an index; ``speaker`` is told where it is known."""
 
+SPLITS = ("train", "dev")
+
 UNUSABLE_SETS = ("rir", "aec")
 """Top folders that hold no single-channel scenes."""
 
-SHARE_ALIKE = ("ODbL", "SA", "GPL")
-"""Licences that stay out of wake-word models."""
+FOLDER_ROLES = {"speech": "speech", "wake": "speech", "music": "noise", "sounds": "noise"}
+"""Top folders that say what the negatives in them are; in any other folder the row says it."""
+
+SHARE_ALIKE = re.compile(
+    r"(?<![a-z])(?:(?:cc)?(?:by)?(?:nc)?sa|[al]?gplv?|gfdlv?|odbl|share[ _-]?alike"
+    r"|general[ _-]public|free[ _-]documentation|open[ _-]database)(?![a-z])",
+    re.IGNORECASE,
+)
+"""Licences that stay out of wake-word models, by whole words: ``usage`` holds no ``SA``."""
+
+UNKNOWN_LICENCE = "as supplied"
 
 
 @dataclass(frozen=True)
@@ -57,7 +73,19 @@ def same_word(label: str, phrase: str) -> bool:
     return letters(label) == letters(phrase)
 
 
-def indexed(folder: Path, phrases: Sequence[str], split: str) -> list[Recording]:
+def unheard(_: str) -> None:
+    """A report that nobody reads."""
+
+
+def few(names: Sequence[str], most: int) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def indexed(
+    folder: Path, phrases: Sequence[str], split: str, report: Report = unheard
+) -> list[Recording]:
     """Recordings of one split of a data folder.
 
     Parameters
@@ -68,13 +96,15 @@ def indexed(folder: Path, phrases: Sequence[str], split: str) -> list[Recording]
         Rows with one of these labels are positives; every other row is a negative.
     split : str
         ``train`` or ``dev``; nothing of the other part is returned.
+    report : callable
+        Gets a line: how many there are of each role, and what is left out.
 
     Raises
     ------
     MissingFileError
-        There is no index.
+        There is no index, or it cannot be read.
     ConfigError
-        It lacks a column, or a length in it is no number.
+        It is no table in UTF-8, lacks a column, or a length in it is no number.
     """
     index = folder / INDEX_FILE
     if not index.is_file():
@@ -82,52 +112,62 @@ def indexed(folder: Path, phrases: Sequence[str], split: str) -> list[Recording]
             f"{folder} has no {INDEX_FILE}: name a data folder with an index, or use --positives "
             "and --negatives for plain folders"
         )
+    columns, rows = _read(index)
+    missing = [name for name in COLUMNS if name not in columns]
+    if missing:
+        raise ConfigError(f"{index} has no column {missing[0]!r}: {', '.join(COLUMNS)} are needed")
     found = []
-    with index.open(newline="", encoding="utf-8") as lines:
-        rows = csv.DictReader(lines)
-        missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
-        if missing:
-            raise ConfigError(
-                f"{index} has no column {missing[0]!r}: {', '.join(COLUMNS)} are needed"
-            )
-        for row in rows:
-            top = row["path"].split("/")[0]
-            if row["split"] != split or top in UNUSABLE_SETS:
-                continue
-            if any(mark in row["licence"] for mark in SHARE_ALIKE):
-                continue
-            said = next((p for p in phrases if same_word(row["label"], p)), "")
-            if said:
-                role = "positive"
-            else:
-                role = "speech" if top in ("speech", "wake") else "noise"
-            path = folder / row["path"]
-            found.append(
-                Recording(
-                    path,
-                    role,
-                    row["set"],
-                    row["licence"],
-                    _seconds(row, index),
-                    row.get("speaker") or "",
-                    said,
-                )
-            )
+    left_out: Counter[str] = Counter()
+    for row in rows:
+        path, part = folder / row.cells["path"], row.cells["split"]
+        top = _top_folder(path, folder)
+        name, licence = _origin(row, folder)
+        if part != split:
+            # Rows of neither part are said once, with what trains.
+            if split == "train" and part not in SPLITS:
+                left_out[f"split {part!r}"] += 1
+        elif top in UNUSABLE_SETS:
+            left_out[f"{name} (folder {top})"] += 1
+        elif SHARE_ALIKE.search(licence):
+            left_out[f"{name} ({licence})"] += 1
+        else:
+            said = next((p for p in phrases if same_word(row.cells["label"], p)), "")
+            role = "positive" if said else _negative_role(row, top)
+            speaker = row.cells.get("speaker", "")
+            found.append(Recording(path, role, name, licence, row.seconds(), speaker, said))
+    _tell(report, f"{folder}, {split}", found, left_out)
     return found
 
 
-def plain_folder(folder: Path, role: str, phrase: str = "") -> list[Recording]:
-    """Every audio file below a folder, in a fixed order; `phrase` is what positives say.
+def plain_folder(
+    folder: Path, role: str, phrase: str = "", trains: bool = False, report: Report = unheard
+) -> list[Recording]:
+    """Every audio file below a folder, in a fixed order.
 
     Licence and length come from an ``index.csv`` of the folder, where it has one with the columns
-    path, licence and seconds (as `benchmarks/fetch_negatives.py` writes).
+    path and licence (as `benchmarks/fetch_negatives.py` writes).
+
+    Parameters
+    ----------
+    folder : Path
+        Where to look.
+    role : str
+        What they are.
+    phrase : str
+        What positives say.
+    trains : bool
+        Whether they train: share-alike ones are left out then. What only judges may be any.
+    report : callable
+        Gets a line: how many there are, and what is left out.
 
     Raises
     ------
     MissingFileError
-        No such folder.
+        No such folder, or its index cannot be read.
     AudioError
-        It holds no audio.
+        It holds no audio, or none that may train.
+    ConfigError
+        Its index is no table in UTF-8, or a length in it is no number.
     """
     if not folder.is_dir():
         raise MissingFileError(f"{folder} is not a folder: name one with recordings")
@@ -135,31 +175,122 @@ def plain_folder(folder: Path, role: str, phrase: str = "") -> list[Recording]:
     if not files:
         raise AudioError(f"{folder} holds no recordings ({', '.join(AUDIO_SUFFIXES)})")
     told = _told(folder)
-    return [
-        Recording(path, role, folder.name, *told.get(path, ("as supplied", 0.0)), phrase=phrase)
-        for path in files
-    ]
+    found = []
+    left_out: Counter[str] = Counter()
+    for path in files:
+        row = told.get(path.resolve(), _Row(folder / INDEX_FILE, 0, {}))
+        name, licence = _origin(row, folder)
+        if trains and SHARE_ALIKE.search(licence):
+            left_out[f"{name} ({licence})"] += 1
+        else:
+            # A card lists what the command names, as a whole.
+            named = folder.absolute().name
+            found.append(Recording(path, role, named, licence, row.seconds(), phrase=phrase))
+    _tell(report, str(folder), found, left_out)
+    if not found:
+        raise AudioError(
+            f"{folder} holds {len(files)} recordings and none that may train: all are share-alike "
+            f"({few(list(left_out), 3)}); name others"
+        )
+    return found
 
 
-def _told(folder: Path) -> dict[Path, tuple[str, float]]:
-    """Licence and seconds of the files that a folder's index names."""
-    index = folder / INDEX_FILE
-    if not index.is_file():
-        return {}
-    with index.open(newline="", encoding="utf-8") as lines:
-        rows = csv.DictReader(lines)
-        if not {"path", "licence", "seconds"} <= set(rows.fieldnames or ()):
-            return {}
-        return {folder / row["path"]: (row["licence"], _seconds(row, index)) for row in rows}
+@dataclass(frozen=True)
+class _Row:
+    """A row of an index."""
+
+    index: Path
+    """The file."""
+
+    line: int
+    """Where it ends in it."""
+
+    cells: dict[str, str]
+    """By column."""
+
+    def seconds(self) -> float:
+        """Length of the recording; 0 where the index has no such column."""
+        told = self.cells.get("seconds", "0")
+        try:
+            return float(told)
+        except ValueError:
+            raise ConfigError(
+                f"{self.index}, line {self.line}: seconds of {self.cells['path']} are {told!r}; "
+                "a number is needed"
+            ) from None
 
 
-def _seconds(row: dict[str, str], index: Path) -> float:
+def _read(index: Path) -> tuple[Sequence[str], list[_Row]]:
+    """Columns and rows of an index; what a short row lacks is empty."""
     try:
-        return float(row["seconds"])
-    except (TypeError, ValueError):
+        text = index.read_bytes().decode("utf-8-sig")  # spreadsheets put a mark before it
+    except OSError as error:
+        raise MissingFileError(f"{index} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{index}, line {line}: not UTF-8; save the table as UTF-8") from None
+    table = csv.DictReader(io.StringIO(text, newline=""), restval="")
+    rows = []
+    try:
+        for cells in table:
+            # One comma too many moves a split or a licence into the next column.
+            if any(cells.pop(None, ())):
+                raise ConfigError(
+                    f"{index}, line {table.line_num}: more cells than the {len(cells)} columns; "
+                    "put a cell that holds a comma into quotes"
+                )
+            if not any(cells.values()):
+                continue  # a spreadsheet has them behind its last row
+            path = cells.get("path")
+            if path is not None and (not path or "\0" in path):
+                raise ConfigError(f"{index}, line {table.line_num}: path {path!r} names no file")
+            rows.append(_Row(index, table.line_num, cells))
+    except csv.Error as error:
         raise ConfigError(
-            f"{index}: seconds of {row['path']} are {row['seconds']!r}; a number is needed"
+            f"{index}, line {table.line_num}: no CSV ({error}); look for a quote that does not end"
         ) from None
+    return table.fieldnames or (), rows
+
+
+def _told(folder: Path) -> dict[Path, _Row]:
+    """What the index of a folder tells of files, by resolved path."""
+    index = folder / INDEX_FILE
+    columns, rows = _read(index) if index.is_file() else ((), [])
+    if not {"path", "licence"} <= set(columns):
+        return {}
+    return {(folder / row.cells["path"]).resolve(): row for row in rows}
+
+
+def _origin(row: _Row, folder: Path) -> tuple[str, str]:
+    """Set and licence; never empty, for a card must name them."""
+    return (
+        row.cells.get("set") or folder.absolute().name,
+        row.cells.get("licence") or UNKNOWN_LICENCE,
+    )
+
+
+def _top_folder(path: Path, folder: Path) -> str:
+    """First folder on the way from a data folder to a file; empty where there is none."""
+    # A link keeps the name that it has in the data folder: nothing is resolved.
+    parts = Path(os.path.relpath(path, folder)).parts
+    return parts[0] if len(parts) > 1 and parts[0] != os.pardir else ""
+
+
+def _negative_role(row: _Row, top: str) -> str:
+    """What is no phrase: as the folder says, otherwise speech where label or speaker say so."""
+    if top in FOLDER_ROLES:
+        return FOLDER_ROLES[top]
+    spoken = same_word(row.cells["label"], "speech") or row.cells.get("speaker")
+    return "speech" if spoken else "noise"
+
+
+def _tell(report: Report, place: str, found: Sequence[Recording], left_out: Counter[str]) -> None:
+    roles = Counter(recording.role for recording in found)
+    line = ", ".join(f"{count} {role}" for role, count in roles.items()) or "nothing"
+    if left_out:
+        rows = [f"{count} of {what}" for what, count in left_out.most_common()]
+        line += f"; left out: {few(rows, 8)}"
+    report(f"{place}: {line}")
 
 
 def amounts(recordings: Sequence[Recording]) -> list[tuple[str, str, str]]:
