@@ -137,7 +137,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("--index", type=Path, required=True)
-    parser.add_argument("--label", help="word in the index (default: the model's name)")
+    parser.add_argument("--label", help="word in the index (default: the phrase of the model)")
     parser.add_argument("--split", default="dev")
     parser.add_argument("--negatives", type=Path, nargs="+", required=True)
     parser.add_argument("--workers", type=int, default=2)
@@ -146,8 +146,8 @@ def main() -> int:
 
 def _run(args: argparse.Namespace) -> None:
     package = load_package(find_package(args.model))
-    label = args.label or package.name
-    selection = select(None, args.negatives, args.index, label, args.split)
+    label = args.label or package.phrase
+    selection = select([], args.negatives, args.index, label, args.split)
     with tempfile.TemporaryDirectory() as folder:
         made = {p: export(package, p, Path(folder) / p) for p in PRECISIONS}
         jobs, skipped = plan(selection)

@@ -7,7 +7,9 @@ from contextlib import closing
 import numpy as np
 import pytest
 import soundfile as sf
+from model_fixture import write_tone_package
 
+from benchmarks import precision
 from kwsd.errors import AudioError, KwsdError, MissingFileError, OutputError, UsageError
 from kwsd.evaluate import command
 from kwsd.evaluate.scoring import Scorer
@@ -72,7 +74,7 @@ def test_an_evaluation_prints_and_writes_its_figures(recordings, tone_model, tmp
     )
     said = capsys.readouterr()
     assert code == 0
-    assert ": 6 positives, 0.02 h of negatives, clean" in said.out
+    assert ": 6 positives by 2 speakers, 0.02 h of negatives, clean" in said.out
     assert "no false accept seen" in said.out
     figures = json.loads(outputs["json"].read_text())
     medium = figures["sensitivities"]["medium"]
@@ -120,7 +122,45 @@ def test_workers_change_nothing(recordings, tone_model, capsys):
         said.append(capsys.readouterr().out)
     assert said[0] == said[1]
     assert "noise at 10 dB (4 recordings)" in said[0]
-    assert "6 positives in 2 draws each" in said[0] and "/12 " in said[0]
+    assert "6 positives by 2 speakers in 2 draws each" in said[0] and "/12 " in said[0]
+
+
+@pytest.fixture
+def spelt_otherwise(recordings, tmp_path):
+    """A package that is called otherwise than its phrase, and an index that spells the phrase."""
+    index = recordings / "spelt.csv"
+    index.write_text((recordings / "index.csv").read_text().replace(",tone,", ",Pure_Tone,"))
+    yield write_tone_package(tmp_path / "beep", "beep", phrase="pure tone"), index
+    index.unlink()
+
+
+def test_the_word_is_found_however_the_index_spells_it(
+    recordings, spelt_otherwise, tmp_path, capsys
+):
+    model, index = spelt_otherwise
+    evaluate(model, "--index", index, "--split", "dev", "--negatives", recordings / "other")
+    assert "beep 0.0.1: 6 positives by 2 speakers, 0.02 h" in capsys.readouterr().out
+    # One's own recordings beside it: the word of the index is no negative.
+    own = tmp_path / "own"
+    own.mkdir()
+    for number in range(5):
+        sf.write(own / f"{number}.wav", sound(TONE_HZ, 2.0, 20 + number), RATE)
+    scores = tmp_path / "scores.csv"
+    evaluate(
+        *(model, "--index", index, "--positives", own, "--negatives", recordings),
+        *("--scores", scores),
+    )
+    assert "beep 0.0.1: 5 positives, 0.02 h" in capsys.readouterr().out
+    assert "p0.wav" not in scores.read_text()
+
+
+def test_both_precisions_are_asked_for_the_phrase(recordings, spelt_otherwise, monkeypatch, capsys):
+    model, index = spelt_otherwise
+    asked = [model, "--index", index, "--negatives", recordings / "other", "--workers", 1]
+    monkeypatch.setattr("sys.argv", ["precision", *map(str, asked)])
+    monkeypatch.setattr(precision, "TIMED_STEPS", 3)
+    assert precision.main() == 0
+    assert "largest difference of a positive's score" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -144,13 +144,26 @@ def test_latency_counts_from_the_end_of_the_sound(report):
 
 def test_the_report_says_what_the_hours_allow(report):
     said = text(report)
-    assert "10 positives, 0.02 h of negatives, clean, seed 0" in said
+    assert "10 positives by 2 speakers, 0.02 h of negatives, clean, seed 0" in said
+    assert "over recordings, not over people" in said
     assert "at most 1 FA/h  cannot be shown: needs 1 h of negatives" in said
-    assert "30.0 % [10.8-60.3] 3/10" in said
+    assert "30.0 % [10.8-60.3] 3/10 (2 speakers)" in said
     assert "0 seen in 0.02 h" in said
     assert "ben" in said and "40.0 %" in said
     assert "1 recordings left out" in said and "silent.wav is silent" in said
     assert "n4.wav" in said
+
+
+def test_speakers_are_counted_as_far_as_they_are_named(report):
+    result = report.result
+    unnamed = tuple(replace(heard, speaker="") for heard in result.heard)
+    alone = replace(result, heard=unnamed)
+    assert (result.said_by, alone.said_by) == ("2 speakers", "")
+    some = replace(result, heard=(*result.heard[:5], *unnamed[5:]))
+    assert some.said_by == "1 named speaker and others"
+    said = text(Report(report.package, alone, "clean", 0))
+    assert "10 positives, 0.02 h" in said and "3/10   " in said
+    assert "over recordings, not over people" in said
 
 
 def test_json_and_scores_hold_the_same_figures(report, tmp_path):
@@ -160,6 +173,7 @@ def test_json_and_scores_hold_the_same_figures(report, tmp_path):
     assert written["sensitivities"]["medium"]["misses"] == 3
     assert written["rates"][2] == {"asked_per_hour": 1.0, "resolvable": False}
     assert written["speakers"]["groups"]["anna"]["positives"] == 5
+    assert written["speakers"]["count"] == 2
     write_scores(report, tmp_path / "s.csv")
     with (tmp_path / "s.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -197,8 +211,8 @@ def test_draws_do_not_pass_for_recordings(selection):
     assert point.miss_interval == same.miss_interval == often.point("medium", 0.6).miss_interval
     report = Report(ToneScorer().package, often, "clean", 0)
     said = text(report)
-    assert "10 positives in 3 draws each" in said
-    assert "30.0 % [10.8-60.3] 9/30" in said
+    assert "10 positives by 2 speakers in 3 draws each" in said
+    assert "30.0 % [10.8-60.3] 9/30 (2 speakers)" in said
     assert "40.0 % [11.8-76.9] 6/15" in said  # of one speaker with five recordings
     written = as_dict(report)
     assert (written["positives"], written["draws"]) == (10, 3)

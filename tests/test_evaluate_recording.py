@@ -241,6 +241,23 @@ def test_folders_are_restricted_by_an_index(collection):
     assert names(chosen.negatives) == ["beta/0.wav", "beta/1.wav"]
 
 
+@pytest.mark.parametrize("label", ["Al_Pha", "ALPHA", "al pha"])
+def test_labels_are_compared_as_training_compares_them(collection, label):
+    index = collection / "index.csv"
+    chosen = select([], [collection], index, label, "dev")
+    assert names(p.path for p in chosen.positives) == ["alpha/2.wav"]
+    # With one's own positives the listed ones of the word stay out of the negatives.
+    own = collection / "alpha" / "unlisted.wav"
+    assert names(select([own], [collection], index, label, "dev").negatives) == ["beta/2.wav"]
+
+
+def test_a_row_without_a_label_says_no_word(collection):
+    index = collection / "index.csv"
+    index.write_text("path,label\nalpha/0.wav,\n")
+    with pytest.raises(MissingFileError, match="no positive with label '!'"):
+        select([], [collection], index, "!", None)
+
+
 def test_a_positive_is_never_a_negative_as_well(collection):
     chosen = select([collection / "alpha"], [collection], None, "alpha", None)
     assert len(chosen.positives) == 4

@@ -1,4 +1,4 @@
-"""A card does not pass synthetic positives off as recordings."""
+"""A card does not pass synthetic positives off as recordings, nor recordings as people."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from benchmarks.reproduced import card_misses
 from kwsd.evaluate.curve import Point
 from kwsd.evaluate.result import Heard, Peak, Result
 
@@ -19,8 +20,12 @@ from kwsd.train.pools import Spoken  # noqa: E402
 from kwsd.train.recipe import _synthetic  # noqa: E402
 
 
-def facts(synthetic: int, count: int = 10) -> CardFacts:
-    heard = tuple(Heard(Path(f"{i}.wav"), "a", 0.9, ((0, 0.9),), frozenset()) for i in range(count))
+def facts(synthetic: int, count: int = 10, speakers: str = "ab") -> CardFacts:
+    """Facts of positives by speakers in turn; a space is one whom nobody named."""
+    heard = tuple(
+        Heard(Path(f"{i}.wav"), speakers[i % len(speakers)].strip(), 0.9, ((0, 0.9),), frozenset())
+        for i in range(count)
+    )
     content = SimpleNamespace(name="word", phrase="word", network=b"", data=())
     net = SimpleNamespace(parameters=1, multiplies_per_step=1)
     return CardFacts(
@@ -38,28 +43,55 @@ def test_synthetic_positives_are_called_so() -> None:
     card = write_card(facts(10))
     assert "10 synthetic renderings of the word by voices held out of training" in card
     assert "say little about people in front of real microphones" in card
-    assert "recordings of the word by speakers" not in card
+    assert "recordings of the word" not in card and "2 speakers" not in card
+    assert "(0 of 10) | synthetic voices |" in card
+    assert "over renderings, not over people" in card
     assert "Any person saying the word" in card
 
 
 def test_recordings_are_called_so() -> None:
     card = write_card(facts(0))
-    assert "10 development recordings of the word by speakers who did not train" in card
+    assert "10 development recordings of the word that did not train" in card
     assert "synthetic" not in card
+
+
+def test_intervals_do_not_pass_for_those_of_people() -> None:
+    card = write_card(facts(0))
+    assert "that did not train, by 2 speakers (as their index names them), and 12.00 h" in card
+    assert "over recordings, not over people, so for other people they are too narrow" in card
+    counted = [line for line in card.splitlines() if "of 10" in line]
+    assert len(counted) == 9 and all(line.endswith("| 2 speakers |") for line in counted)
+    assert "Other people than those in the recordings of the word." in card
+
+
+@pytest.mark.parametrize("speakers", [" ", "a", "a "])
+def test_a_card_says_of_speakers_what_is_known(speakers: str) -> None:
+    card = write_card(facts(0, speakers=speakers))
+    told = {" ": "not told", "a": "1 speaker", "a ": "1 named speaker and others"}[speakers]
+    assert f"(0 of 10) | {told} |" in card
+    for claim in ("clustering", "crowd", "accents", "speakers who did not train", "real audio"):
+        assert claim not in card
 
 
 def test_a_mixture_is_counted_apart() -> None:
     card = write_card(facts(7))
     assert "3 development recordings" in card and "7 synthetic renderings" in card
+    assert "(0 of 10) | people and synthetic voices |" in card
+    assert "2 speakers" not in card
+
+
+def test_a_card_is_read_by_who_compares_cards(tmp_path: Path) -> None:
+    (tmp_path / "CARD.md").write_text(write_card(facts(0)))
+    assert card_misses(tmp_path)["0.1 far"].total == 10
 
 
 def test_both_places_are_stated_apart() -> None:
     close, _, far = write_card(facts(0)).partition("Far away:")
-    assert "| 0.1 | 0.020 | 0.0 % [0.0-27.8] (0 of 10) |" in close
-    assert "| 0.1 | 0.700 | 0.0 % [0.0-27.8] (0 of 10) |" in far
+    assert "| 0.1 | 0.020 | 0.0 % [0.0-27.8] (0 of 10) | 2 speakers |" in close
+    assert "| 0.1 | 0.700 | 0.0 % [0.0-27.8] (0 of 10) | 2 speakers |" in far
     row = next(line for line in far.splitlines() if line.startswith("| medium |"))
     assert "0 seen in 12.00 h, 95 % upper bound 0.25/h" in row
-    assert "10.0 % [1.8-40.4] (1 of 10) | 0.33/h" in row
+    assert "10.0 % [1.8-40.4] (1 of 10) | 0.33/h" in row and row.endswith("| 2 speakers |")
 
 
 def test_what_lies_in_the_corpus_is_synthetic() -> None:

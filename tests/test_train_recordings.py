@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from kwsd.errors import AudioError, ConfigError, MissingFileError
-from kwsd.train.recordings import amounts, indexed, plain_folder, same_word
+from kwsd.evaluate.label import same_word
+from kwsd.train.recordings import amounts, indexed, plain_folder
 
 COLUMNS = ("path", "set", "label", "speaker", "split", "licence", "seconds")
 ROWS = (

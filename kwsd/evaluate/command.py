@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kwsd.assemble import keyword_of
 from kwsd.errors import OutputError, UsageError
 from kwsd.evaluate.det import draw_det
 from kwsd.evaluate.jobs import plan, repeated
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Runs every recording through the daemon's whole chain (front end with one microphone, features,
 int8 model, decision) and prints misses against false accepts per hour with 95 % intervals.
+Those of misses are over recordings, not over people: of few speakers they are too narrow.
 A rate finer than one false accept in all hours of negatives is never claimed, only bounded.
 The first channel of a recording is used.
 """
@@ -77,7 +77,10 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="FILE",
         help="CSV with path, label, speaker, split: restricts both kinds to what fits",
     )
-    parser.add_argument("--label", help="label of the word in the index (default: the model's)")
+    parser.add_argument(
+        "--label",
+        help="label of the word in the index, however spaced (default: the model's phrase)",
+    )
     parser.add_argument("--split", help="use only this split of the index, for example dev")
     parser.add_argument(
         "--noise",
@@ -150,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
     if args.det is not None:
         require_matplotlib()
     package = load_package(find_package(args.name))
-    label = args.label or keyword_of(package)
+    label = args.label or package.phrase
     selection = select(args.positives, args.negatives, args.index, label, args.split)
     surroundings, condition = _surroundings(args)
     with ExitStack() as stack:

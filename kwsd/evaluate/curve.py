@@ -144,7 +144,8 @@ class Point:
         """Wilson 95 % interval of the miss rate.
 
         As if every recording had been heard once: what a speaker in a recording is missed for is
-        the same each time.
+        the same each time. It is over recordings, not over people: a speaker who is missed is so
+        more than once, so of few speakers it is too narrow.
         """
         return wilson(self.misses / self.draws, self.positives / self.draws)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kwsd.evaluate.report import Report
+from kwsd.evaluate.report import Report, positives_text
 
 
 def draw_det(report: Report, path: Path) -> None:
@@ -43,7 +43,7 @@ def draw_det(report: Report, path: Path) -> None:
     axes.set_xlabel("false accepts per hour")
     axes.set_ylabel("missed (%)")
     package = report.package
-    axes.set_title(f"{package.name} {package.version}: {report.result.recordings} positives")
+    axes.set_title(f"{package.name} {package.version}: {positives_text(report.result)}")
     axes.grid(True, which="both", alpha=0.3)
     axes.legend()
     figure.savefig(path)

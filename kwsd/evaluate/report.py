@@ -58,11 +58,12 @@ def text(report: Report) -> str:
     """The report for people."""
     result, package = report.result, report.package
     lines = [
-        f"{package.name} {package.version}: {result.recordings} positives{_drawn(result)}, "
+        f"{package.name} {package.version}: {positives_text(result)}{_drawn(result)}, "
         f"{result.hours:.2f} h of negatives, {report.condition}, seed {report.seed}",
         "",
         "Misses against false accepts per hour (FA/h), 95 % intervals",
-        f"  {'asked':>22}  {'threshold':>9}  {'misses':<28}  seen",
+        "  Those of misses are over recordings, not over people: too narrow for other people.",
+        f"  {'asked':>22}  {'threshold':>9}  {'misses':<42}  seen",
     ]
     curve = result.curve
     for rate in RATES_PER_HOUR:
@@ -73,12 +74,12 @@ def text(report: Report) -> str:
                 f"  {asked:>22}  cannot be shown: needs {1 / rate:g} h of negatives or more"
             )
         else:
-            lines.append(_row(asked, point))
-    lines.append(_row("no false accept seen", curve.at_none_seen()))
+            lines.append(_row(asked, point, result.said_by))
+    lines.append(_row("no false accept seen", curve.at_none_seen(), result.said_by))
     lines += ["", "The package's sensitivities, through the daemon's decision and level gate"]
     for name, point in report.sensitivities():
         latency = latency_text(result.latencies_ms(point.threshold))
-        lines.append(f"{_row(name, point)}; latency {latency}")
+        lines.append(f"{_row(name, point, result.said_by)}; latency {latency}")
     lines.append(
         "  Latency: from the end of the speech by energy (good to 50 ms) to the threshold."
     )
@@ -96,6 +97,12 @@ def text(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
+def positives_text(result: Result) -> str:
+    """How many positives, and by how many people as far as that is known."""
+    by = f" by {result.said_by}" if result.said_by else ""
+    return f"{result.recordings} positives{by}"
+
+
 def _drawn(result: Result) -> str:
     return f" in {result.draws} draws each" if result.draws > 1 else ""
 
@@ -108,15 +115,16 @@ def latency_text(latencies_ms: list[float]) -> str:
     return f"{median:.0f} ms median, {p90:.0f} ms p90, {p95:.0f} ms p95"
 
 
-def _row(asked: str, point: Point) -> str:
+def _row(asked: str, point: Point, said_by: str) -> str:
     threshold = f"{point.threshold:.4f}" if point.threshold <= 1 else "above 1"
-    return f"  {asked:>22}  {threshold:>9}  {_misses(point):<28}  {point.claim}"
+    return f"  {asked:>22}  {threshold:>9}  {_misses(point, said_by):<42}  {point.claim}"
 
 
-def _misses(point: Point) -> str:
+def _misses(point: Point, said_by: str) -> str:
     low, high = (100 * end for end in point.miss_interval)
     share = f"{100 * point.miss_rate:.1f} % [{low:.1f}-{high:.1f}]"
-    return f"{share} {point.misses}/{point.positives}"
+    who = f" ({said_by})" if said_by else ""
+    return f"{share} {point.misses}/{point.positives}{who}"
 
 
 def speakers(heard: tuple[Heard, ...], threshold: float) -> dict[str, tuple[int, int]]:
@@ -150,6 +158,7 @@ def as_dict(report: Report) -> dict[str, Any]:
     """The report for programs: plain numbers, rates in 1/h, times in ms."""
     result, curve = report.result, report.result.curve
     name, threshold = report.speaker_threshold()
+    groups = speakers(result.heard, threshold)
     return {
         "model": report.package.name,
         "model_version": report.package.version,
@@ -171,9 +180,10 @@ def as_dict(report: Report) -> dict[str, Any]:
         "speakers": {
             "at": name,
             "threshold": threshold,
+            "count": len(groups),
             "groups": {
                 speaker: {"misses": misses, "positives": total}
-                for speaker, (misses, total) in speakers(result.heard, threshold).items()
+                for speaker, (misses, total) in groups.items()
             },
         },
         "skipped": list(result.skipped),

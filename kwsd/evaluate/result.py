@@ -81,6 +81,17 @@ class Result:
         return len(self.heard) // self.draws
 
     @property
+    def said_by(self) -> str:
+        """Who says the positives, counted: ``3 speakers``; empty where nobody is named."""
+        named = {heard.speaker for heard in self.heard} - {""}
+        if not named:
+            return ""
+        people = "speaker" if len(named) == 1 else "speakers"
+        if all(heard.speaker for heard in self.heard):
+            return f"{len(named)} {people}"
+        return f"{len(named)} named {people} and others"
+
+    @property
     def curve(self) -> Curve:
         """Misses against false accepts."""
         positives, negatives = [h.score for h in self.heard], [p.score for p in self.peaks]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kwsd.errors import AudioError, MissingFileError, UsageError
+from kwsd.evaluate.label import same_word
 from kwsd.evaluate.recording import find_recordings
 
 
@@ -59,7 +60,8 @@ def select(
         Restricts what it lists: positives to the label, negatives to other labels, both to the
         split. Files that it does not list stay.
     label : str
-        The word, as the index calls it.
+        The word, as the index calls it; as in training neither case nor spaces nor underscores
+        count.
     split : str, optional
         For example ``dev``.
 
@@ -87,7 +89,7 @@ def select(
             return True
         if split is not None and row.get("split") != split:
             return False
-        return (row.get("label") == label) == wanted or not row.get("label")
+        return _says(row, label) == wanted or not row.get("label")
 
     found = find_recordings(positives) if positives else _listed(rows, label)
     chosen = [path for path in found if fits(path, wanted=True)]
@@ -127,8 +129,13 @@ def read_index(path: Path) -> Index:
         raise AudioError(f"{path} cannot be read as an index: {error}") from None
 
 
+def _says(row: dict[str, str], label: str) -> bool:
+    told = row.get("label") or ""
+    return told != "" and same_word(told, label)
+
+
 def _listed(rows: Index, label: str) -> list[Path]:
-    return sorted(path for path, row in rows.items() if row.get("label") == label)
+    return sorted(path for path, row in rows.items() if _says(row, label))
 
 
 def _nothing(index: Path | None, label: str, split: str | None, rows: Index) -> str:

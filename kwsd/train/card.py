@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kwsd.digest import sha256_hex
 from kwsd.evaluate.curve import Point
 from kwsd.evaluate.result import Result
 from kwsd.model.package import ModelPackage
@@ -46,8 +45,20 @@ class CardFacts:
     start: ModelPackage | None = None
     """Whose layers the training began with, if it did not begin at random."""
 
+    start_sha256: str = ""
+    """Of the network of `start` as it was when the training began: its place may be written to."""
+
     networks: int = 1
     """How many were trained; of several, one learnt what all say on average."""
+
+
+def _said_by(facts: CardFacts) -> str:
+    """Who says the positives: how many people, where that is told."""
+    if facts.synthetic >= len(facts.result.heard):
+        return "synthetic voices"
+    if facts.synthetic:
+        return "people and synthetic voices"
+    return facts.result.said_by or "not told"
 
 
 def _percent(point: Point) -> str:
@@ -58,16 +69,19 @@ def _percent(point: Point) -> str:
     )
 
 
-def _rate_rows(result: Result) -> list[str]:
-    rows = ["| false accepts per hour | threshold | misses |", "| --- | --- | --- |"]
+def _rate_rows(result: Result, said_by: str) -> list[str]:
+    rows = [
+        "| false accepts per hour | threshold | misses | said by |",
+        "| --- | --- | --- | --- |",
+    ]
     for rate in (1.0, 0.5, 0.1):
         point = result.curve.at_rate(rate)
         if point is None:
-            rows.append(f"| {rate:g} | - | not resolvable in {result.hours:.2f} h |")
+            rows.append(f"| {rate:g} | - | not resolvable in {result.hours:.2f} h | {said_by} |")
         else:
-            rows.append(f"| {rate:g} | {point.threshold:.3f} | {_percent(point)} |")
+            rows.append(f"| {rate:g} | {point.threshold:.3f} | {_percent(point)} | {said_by} |")
     none = result.curve.at_none_seen()
-    rows.append(f"| none seen | {none.threshold:.3f} | {_percent(none)} |")
+    rows.append(f"| none seen | {none.threshold:.3f} | {_percent(none)} | {said_by} |")
     return rows
 
 
@@ -83,12 +97,17 @@ def _speaker_rows(result: Result, threshold: float) -> list[str]:
 
 
 def _judged_text(facts: CardFacts) -> str:
-    """What the figures come from; a synthetic positive must not pass for a recording."""
+    """What the figures come from; a synthetic positive must not pass for a recording.
+
+    Only what the data at hand say: a user's own need not tell who speaks.
+    """
     result, synthetic = facts.result, facts.synthetic
     recorded = len(result.heard) - synthetic
     words = []
     if recorded:
-        words.append(f"{recorded} development recordings of the word by speakers who did not train")
+        named = "" if synthetic else result.said_by
+        by = f", by {named} (as their index names them)" if named else ""
+        words.append(f"{recorded} development recordings of the word that did not train{by}")
     if synthetic:
         words.append(
             f"{synthetic} synthetic renderings of the word by voices held out of training, of the "
@@ -96,32 +115,26 @@ def _judged_text(facts: CardFacts) -> str:
         )
     told = (
         "int8 model through the whole chain (one microphone, no playback) on "
-        f"{' and '.join(words) or 'no positive'}, and {result.hours:.2f} h of other real audio "
+        f"{' and '.join(words) or 'no positive'}, and {result.hours:.2f} h of other audio "
         "that did not train; once as they are, once far away: in simulated rooms, RT60 0.3 to "
         f"0.6 s, talkers 1 to 3 m from the microphone, {facts.far.draws} rooms for each positive. "
-        "Misses with Wilson 95 % intervals, which take the rooms of a positive for one. "
+        "Misses with Wilson 95 % intervals, which take the rooms of a positive for one; they are "
+        f"over {'recordings' if recorded else 'renderings'}, not over people, so for other people "
+        "they are too narrow. "
     )
     if synthetic:
         told += "Synthetic positives say little about people in front of real microphones. "
-    told += (
+    return told + (
         "The thresholds were chosen on these same clips, so expect somewhat more of both errors "
-        "elsewhere"
+        "elsewhere."
     )
-    if recorded:
-        told += (
-            "; speakers of the recorded positives were separated by clustering, so approximately"
-        )
-    return told + "."
 
 
 def _gap_text(facts: CardFacts) -> str:
     told = "Real rooms, a board's own microphones, the AIPU. "
     if facts.synthetic >= len(facts.result.heard):
-        return told + "Any person saying the word: no recording of it was available."
-    return told + (
-        "Speakers are those of one crowd-sourced collection; children and most accents are missing "
-        "among the positives."
-    )
+        return told + "Any person saying the word: no recording of it is among the positives."
+    return told + "Other people than those in the recordings of the word."
 
 
 def _training_text(facts: CardFacts) -> list[str]:
@@ -136,11 +149,10 @@ def _training_text(facts: CardFacts) -> list[str]:
             "",
         ]
     if facts.start is not None:
-        digest = sha256_hex(facts.start.network.read_bytes())
         began = "Began" if facts.networks == 1 else "The first of them began"
         lines += [
             f"{began} with the layers of {facts.start.name} {facts.start.version}, all but the "
-            f"last (SHA-256 of its network: {digest}).",
+            f"last (SHA-256 of its network: {facts.start_sha256}).",
             "",
         ]
     return lines
@@ -149,7 +161,7 @@ def _training_text(facts: CardFacts) -> list[str]:
 def write_card(facts: CardFacts) -> str:
     """Markdown text of a card."""
     content, result, points = facts.content, facts.result, facts.points
-    medium = points["medium"].close.threshold
+    medium, said_by = points["medium"].close.threshold, _said_by(facts)
     latencies = result.latencies_ms(medium)
     median, p95 = np.percentile(latencies, [50, 95]) if latencies else (float("nan"),) * 2
     lines = [
@@ -165,21 +177,22 @@ def write_card(facts: CardFacts) -> str:
         "",
         "As they are:",
         "",
-        *_rate_rows(result),
+        *_rate_rows(result, said_by),
         "",
         "Far away:",
         "",
-        *_rate_rows(facts.far),
+        *_rate_rows(facts.far, said_by),
         "",
         "Sensitivities as shipped; their rates, 0.1, 0.5 and 1 false accept an hour, are kept in "
         "both places:",
         "",
         "| sensitivity | threshold | misses as they are | false accepts | misses far away | "
-        "false accepts |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "false accepts | said by |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
         *(
             f"| {name} | {point.close.threshold:.3f} | {_percent(point.close)} | "
-            f"{point.close.claim} | {_percent(point.far)} | {point.far.claim} |"
+            f"{point.close.claim} | {_percent(point.far)} | {point.far.claim} | "
+            f"{said_by} |"
             for name, point in points.items()
         ),
         "",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kwsd.errors import ConfigError, RuntimeUnavailable, UsageError
+from kwsd.evaluate.label import same_word
 from kwsd.evaluate.recording import find_recordings
 from kwsd.model.find import find_package
 from kwsd.model.package import NAME, ModelPackage, load_package
@@ -18,7 +19,7 @@ from kwsd.model.write import check_place
 from kwsd.train.gather import gather, learnt, option
 from kwsd.train.phrase import plain_name
 from kwsd.train.quantise import PRECISIONS
-from kwsd.train.recordings import Recording, same_word
+from kwsd.train.recordings import Recording
 
 DEFAULT_STEPS = 4000
 DEFAULT_SPLICES = 0.3

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kwsd.errors import UsageError
+from kwsd.evaluate.label import letters
 from kwsd.model.package import ModelPackage
 from kwsd.progress import Report
 from kwsd.train.corpus import build_corpus
@@ -17,7 +18,7 @@ from kwsd.train.kokoro import Kokoro
 from kwsd.train.lessons import load_lessons, prepare_lessons, save_lessons
 from kwsd.train.phrase import lint, phones, spoken_form
 from kwsd.train.pools import Amounts, Pools, Spoken, load, prepare, recipe_key, save
-from kwsd.train.recordings import Recording, letters
+from kwsd.train.recordings import Recording
 from kwsd.train.teacher import Lesson
 
 RECIPE = 4

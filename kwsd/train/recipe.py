@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from kwsd.digest import sha256_hex
 from kwsd.errors import AudioError
 from kwsd.evaluate.jobs import Job, repeated
 from kwsd.evaluate.jobs import plan as plan_jobs
@@ -102,7 +103,10 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         A package of the extra ``train`` is missing.
     """
     _check_positives(plan)
-    start = None if plan.start is None else read_net(plan.start.network)
+    start, start_sha256 = None, ""
+    if plan.start is not None:
+        start = read_net(plan.start.network)
+        start_sha256 = sha256_hex(plan.start.network.read_bytes())
     if plan.teacher:
         the_teacher()  # missing, it is said before an hour of speech is made
     spoken = make_corpora(plan, report)
@@ -145,7 +149,10 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         nets[i] = centred(nets[i], *operating_logits(curve))
     contents = {i: _content(plan, i, net, signals, pools) for i, net in nets.items()}
     judged = _judged(plan, contents, jobs)
-    packages = [_package(plan, i, spoken[i], nets[i], contents[i], *judged[i]) for i in selections]
+    packages = [
+        _package(plan, i, spoken[i], nets[i], contents[i], judged[i], start_sha256)
+        for i in selections
+    ]
     for checkpoint in checkpoints:
         checkpoint.unlink()
     for package in packages:
@@ -223,11 +230,11 @@ def _package(
     spoken: Spoken,
     net: FloatNet,
     draft: PackageContent,
-    close: Result,
-    far: Result,
+    judged: tuple[Result, Result],
+    start_sha256: str,
 ) -> ModelPackage:
     """Choose the thresholds of one phrase, and write its package with its card."""
-    target = plan.targets[number]
+    target, (close, far) = plan.targets[number], judged
     assert target.out is not None
     points = choose_points(close.curve, far.curve)
     delays = close.latencies_ms(points["medium"].close.threshold)
@@ -247,6 +254,7 @@ def _package(
         _synthetic(close, spoken),
         tuple(t.phrase for t in plan.targets if t != target),
         plan.start,
+        start_sha256,
         plan.networks,
     )
     return write_package(target.out, replace(content, card=write_card(facts)), replace=True)

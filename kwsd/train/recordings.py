@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kwsd.errors import AudioError, ConfigError, MissingFileError
+from kwsd.evaluate.label import same_word
 from kwsd.progress import Report
 
 INDEX_FILE = "index.csv"
@@ -61,16 +62,6 @@ class Recording:
 
     phrase: str = ""
     """What a positive says, as the phrase was given."""
-
-
-def letters(text: str) -> str:
-    """What of a label or phrase counts: neither case nor spaces nor underscores."""
-    return "".join(c for c in text.lower() if c.isalnum())
-
-
-def same_word(label: str, phrase: str) -> bool:
-    """Whether an index label names the phrase."""
-    return letters(label) == letters(phrase)
 
 
 def unheard(_: str) -> None:
