@@ -74,6 +74,12 @@ class OpenModel(Keyword):
     def identity(self, identity: ModelIdentity) -> None:
         self._identity = identity
 
+    def change(self, config: DecisionConfig) -> None:
+        """Other thresholds and times from the next step on; what was learnt stays."""
+        self.decision.change(config)
+        if self.reference_watch is not None:
+            self.reference_watch.threshold = _reference_threshold(config)
+
     def usage(self) -> RuntimeUsage:
         """Counters of its runtimes, for metrics; may be called from any thread."""
         return self._session.usage()
@@ -288,15 +294,19 @@ def _open_model(config: Config, package: ModelPackage | MicroModel, info: Source
     )
     watch = None
     if info.has_reference and config.wake.reference_rule:
-        # The lower threshold: the echo of a word may score higher than the word in the reference.
         watch = ReferenceWatch(
-            new_stream(), decision.config.rearm_threshold, package.smoothing_steps
+            new_stream(), _reference_threshold(decision.config), package.smoothing_steps
         )
     identity = ModelIdentity(keyword_of(package), package.name, package.version, start.runtime)
     ears = branch_ears(config, package, info.microphones, info.has_reference, new_stream)
     return OpenModel(
         identity, new_stream(), decision, watch, session, package, record, features, ears
     )
+
+
+def _reference_threshold(config: DecisionConfig) -> float:
+    """The lower one: the echo of a word may score higher than the word in the reference."""
+    return config.rearm_threshold
 
 
 def _open(

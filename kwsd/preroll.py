@@ -71,6 +71,12 @@ class PreRoll:
         self._ring[at : at + first] = fresh[:first]
         self._ring[: len(fresh) - first] = fresh[first:]
 
+    def forget(self) -> None:
+        """Nobody may fetch any more what was said so far; positions go on."""
+        self._ring[:] = 0
+        self._since = self._end or 0
+        self._onsets.clear()
+
     def score(self, keyword: str, end_sample: int, smoothed: float) -> None:
         """Scores are of no concern here."""
 
@@ -95,9 +101,11 @@ class PreRoll:
                     "or give from_sample"
                 )
             from_sample = self._onsets[wake]
-        end = self._end or 0
-        oldest = max(self._since, end - len(self._ring))
-        first = min(max(from_sample, oldest), end)
-        count = min(end - first, LONGEST_FETCH_SAMPLES)
+        if self._end is None:
+            # Nothing came yet: whoever fetched from another one before this asks again from there.
+            return Excerpt(from_sample, b"", 0)
+        oldest = max(self._since, self._end - len(self._ring))
+        first = min(max(from_sample, oldest), self._end)
+        count = min(self._end - first, LONGEST_FETCH_SAMPLES)
         at = np.arange(first, first + count) % len(self._ring)
         return Excerpt(first, self._ring[at].tobytes(), max(0, first - from_sample))

@@ -24,14 +24,16 @@ class ReferenceWatch:
     stream : ScoreStream
         An own instance of the model, with its own state.
     threshold : float
-        Smoothed score from which the word counts as said.
+        See the attribute.
     smoothing_steps : int
         Model steps in the moving average.
     """
 
     def __init__(self, stream: ScoreStream, threshold: float, smoothing_steps: int) -> None:
         self._model = PlaybackModel(stream, smoothing_steps)
-        self._threshold = threshold
+        self.threshold = threshold
+        """Smoothed score from which the word counts as said; may be changed at any time."""
+
         self.reset()
 
     def reset(self) -> None:
@@ -42,7 +44,7 @@ class ReferenceWatch:
     def process(self, frames: FloatArray, end_sample: int, playing: bool) -> None:
         """Take the next frames of the reference; see `PlaybackModel.process`."""
         for score in self._model.process(frames, end_sample, playing):
-            if score.value >= self._threshold:
+            if score.value >= self.threshold:
                 self._said_at = score.end_sample
 
     def said_before(self, sample: int) -> bool:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from live_bench import Bench
 
 from kwsd import assemble
+from kwsd.capture.device import DeviceUnavailable
 from kwsd.config import Config, load_config
 from kwsd.daemon import listening
 from kwsd.daemon.listening import listen
@@ -87,6 +89,30 @@ def test_the_front_end_cannot_be_had(
     before.close()
 
 
+def test_another_device_cannot_be_opened(tmp_path: Path, still_open: set[str]) -> None:
+    bench = Bench()
+    blocks = bench.run(0.3)
+    before = listen(config_of(tmp_path), bench.input, [])
+    bench.refusals = 1
+    with pytest.raises(DeviceUnavailable, match="not there"):
+        listen(config_of(tmp_path, "wake.models = ['jarvis']"), bench.another(), [], before)
+    # The models of the old one are as they were, and its device is opened again.
+    assert still_open == {"computer"}
+    assert bench.run(0.3)[0].start_sample > blocks[-1].start_sample
+    before.close()
+
+
+def test_a_model_that_is_missing_does_not_interrupt_what_is_heard(tmp_path: Path) -> None:
+    bench = Bench()
+    bench.run(0.3)
+    before = listen(config_of(tmp_path), bench.input, [])
+    with pytest.raises(KwsdError):
+        listen(config_of(tmp_path, "wake.models = ['nobody']"), bench.another(), [], before)
+    assert not bench.devices[0].closed
+    assert not any(block.gap for block in bench.run(0.3))
+    before.close()
+
+
 @pytest.mark.parametrize(
     ("then", "kept"),
     [
@@ -101,7 +127,9 @@ def test_the_preroll_goes_on_while_it_is_the_same(tmp_path: Path, then: str, kep
     after = listen(config_of(tmp_path, then), source, [], before)
     assert before.preroll is not None
     assert (after.preroll is before.preroll) is kept
-    other = listen(config_of(tmp_path, then), closed_input(), [], before)
+    other_source = closed_input()
+    other_source.mute(True)
+    other = listen(config_of(tmp_path, then), other_source, [], before)
     assert other.preroll is None or other.preroll is not before.preroll
     assert other.chain.front_end is not before.chain.front_end
     for one in (before, after, other):

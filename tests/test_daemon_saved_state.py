@@ -19,10 +19,7 @@ def test_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     assert file.load() == state
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "{", "[]", "{}", '{"muted": true}', '{"muted": 1, "sensitivities": [], "disabled": []}'],
-)
+@pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000])
 def test_an_unreadable_file_counts_as_none(
     tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -31,6 +28,32 @@ def test_an_unreadable_file_counts_as_none(
     with caplog.at_level(logging.WARNING):
         assert StateFile(path).load() == SavedState()
     assert "state.json cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "then", "said"),
+    [
+        ('{"sensitivities": [], "disabled": ["a"]}', SavedState(True, {}, ["a"]), "sensitivities"),
+        (
+            '{"sensitivities": {"a": "low"}, "disabled": 7}',
+            SavedState(True, {"a": "low"}),
+            "disabled",
+        ),
+        ('{"sensitivities": {"a": 3}}', SavedState(True), "sensitivity '3' of a is not known"),
+        ("{}", SavedState(True), ""),
+    ],
+)
+def test_a_bad_field_costs_itself_alone_and_opens_no_microphone(
+    tmp_path: Path, text: str, then: SavedState, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "state.json"
+    # Written by hand, perhaps: whatever stands for true mutes.
+    for muted in (True, 1, "yes"):
+        path.write_text(json.dumps({"muted": muted, **json.loads(text)}))
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            assert StateFile(path).load() == then
+        assert said in caplog.text and len(caplog.records) == (1 if said else 0)
 
 
 def test_a_sensitivity_that_nobody_knows_costs_itself_alone(

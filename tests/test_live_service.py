@@ -71,9 +71,9 @@ class Running:
         self.events: list[dict[str, Any]] = []
         self.told: list[str] = []
 
-    def write_config(self, *settings: str) -> None:
+    def write_config(self, *settings: str, device: str = "virtmic") -> None:
         lines = [
-            "audio.device = 'virtmic'",
+            f"audio.device = '{device}'",
             "audio.channels = 3",
             f"bus.endpoint = '{self.endpoint}'",
             f"bus.control_endpoint = '{self.control}'",
@@ -223,6 +223,30 @@ def test_who_is_muted_stays_so_over_a_restart_and_a_reload(microphone: VirtualMi
             running.until(lambda: request(running.control, "status")["audio"]["openings"] == 1)
         finally:
             running.close()
+
+
+def test_a_reload_takes_another_device_as_a_whole_or_leaves_the_old_one(running: Running) -> None:
+    running.until(lambda: "READY=1" in running.told)
+
+    def audio() -> dict[str, Any]:
+        state: dict[str, Any] = request(running.control, "status")["audio"]
+        return state
+
+    running.write_config(device="nobody")
+    with pytest.raises(UsageError, match=r"audio\.device = nobody .* cannot be opened"):
+        request(running.control, "reload")
+    assert audio()["device"] == "virtmic"
+    running.until(lambda: audio()["openings"] == 2)
+    running.told.clear()
+    running.until(lambda: "WATCHDOG=1" in running.told)
+
+    # The same device under other settings: it can be open only once, and the count goes on.
+    running.write_config("audio.discard_ms = 200")
+    request(running.control, "reload")
+    assert audio()["openings"] == 3
+    running.told.clear()
+    running.until(lambda: "WATCHDOG=1" in running.told)
+    assert audio()["gaps"] >= 1
 
 
 def test_a_second_daemon_on_the_same_socket_says_who_is_there(

@@ -2,102 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import deque
-
 import numpy as np
 import pytest
+from live_bench import Bench, HungDevice
 
-from kwsd.capture.device import (
-    DeviceCounters,
-    DeviceFormat,
-    DeviceLost,
-    DeviceUnavailable,
-    Period,
-)
+from kwsd.capture.device import DeviceUnavailable
 from kwsd.capture.health import AudioState
 from kwsd.config_schema import AudioSettings
 from kwsd.daemon.input import period_ms_of
-from kwsd.source.channels import ChannelMap
-from kwsd.source.live import LiveInput, LiveSettings
-
-RATE_HZ = 16_000
-PERIOD = 320
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.now_s = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-    def sleep(self, seconds: float) -> None:
-        assert seconds > 0
-        self.now_s += seconds
-
-
-class FakeDevice:
-    """Delivers a ramp, one period a read; the script says what else happens."""
-
-    format = DeviceFormat("S16_LE", 3, RATE_HZ, PERIOD, 0, False)
-
-    def __init__(self, clock: FakeClock, script: deque[str]) -> None:
-        self._clock = clock
-        self._script = script
-        self._count = 0
-        self.closed = False
-
-    def read(self, timeout_s: float) -> Period | None:
-        what = self._script.popleft() if self._script else "audio"
-        if what == "lost":
-            raise DeviceLost("unplugged")
-        if what == "nothing":
-            self._clock.now_s += timeout_s
-            return None
-        if what == "gap":
-            self._clock.now_s += 0.5
-        self._clock.now_s += PERIOD / RATE_HZ
-        start = self._count
-        self._count += PERIOD
-        ramp = (np.arange(start, start + PERIOD) % 1000 / 1000.0).astype(np.float32)
-        return Period(np.stack([ramp, -ramp, ramp / 2], 1), start, 0, what == "gap")
-
-    def counters(self) -> DeviceCounters:
-        return DeviceCounters(overruns=1, frames=self._count)
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class Bench:
-    def __init__(self, *script: str, discard_ms: int = 0) -> None:
-        self.clock = FakeClock()
-        self.script = deque(script)
-        self.devices: list[FakeDevice] = []
-        self.refusals = 0
-        self.input = LiveInput(
-            self._open,
-            LiveSettings("fake", RATE_HZ, 3, discard_ms),
-            ChannelMap((0, 1), 2),
-            clock=self.clock,
-            sleep=self.clock.sleep,
-        )
-
-    def _open(self) -> FakeDevice:
-        if self.refusals > 0:
-            self.refusals -= 1
-            raise DeviceUnavailable("not there", "missing")
-        self.devices.append(FakeDevice(self.clock, self.script))
-        return self.devices[-1]
-
-    def run(self, seconds: float) -> list:
-        until_s = self.clock.now_s + seconds
-        blocks = []
-        while self.clock.now_s < until_s:
-            blocks += self.input.read(0.1)
-        return blocks
+from kwsd.errors import RuntimeUnavailable
 
 
 def test_blocks_follow_each_other_and_channels_are_mapped() -> None:
@@ -189,55 +102,45 @@ def test_never_waits_longer_than_asked() -> None:
         assert bench.clock.now_s - before_s <= 0.1 + 1e-9
 
 
-class HungDevice(FakeDevice):
-    """A driver that holds whoever closes it."""
-
-    release = threading.Event()
-
-    def close(self) -> None:
-        self.release.wait()
-        super().close()
-
-
-class HungBench(Bench):
-    def _open(self) -> FakeDevice:
-        super()._open()
-        self.devices[-1] = HungDevice(self.clock, self.script)
-        return self.devices[-1]
+def test_without_its_library_it_is_lost_and_looks_again() -> None:
+    bench = Bench()
+    bench.refusals, bench.refusal = 3, RuntimeUnavailable("libkwscapture.so is not built")
+    bench.run(0.5)
+    assert bench.input.health.state is AudioState.LOST
+    assert bench.input.health.detail == "libkwscapture.so is not built"
+    assert bench.run(5.0)
 
 
 def test_a_device_that_does_not_close_is_reported_and_not_opened_twice() -> None:
-    bench = HungBench(*["audio"] * 10, "lost")
+    bench = Bench(*["audio"] * 10, "lost", make=HungDevice)
+    bench.run(0.3)
+    (hung,) = bench.devices
+    assert isinstance(hung, HungDevice)
     try:
-        bench.run(0.3)
         # The reads came back though nothing has let the device go.
-        assert not bench.devices[0].closed
+        assert not hung.closed
         assert bench.input.health.state is AudioState.LOST
         bench.run(3.0)
         assert len(bench.devices) == 1
         assert bench.input.health.detail == "the device does not close"
-        bench.devices[0].release.set()
-        bench.input.close()
-        deadline_s = time.monotonic() + 10.0
-        while not bench.devices[0].closed and time.monotonic() < deadline_s:
-            time.sleep(0.001)
-        bench.run(4.0)
     finally:
-        HungDevice.release.set()
+        hung.release.set()
+    bench.run_until_heard()
     assert len(bench.devices) == 2
     assert bench.input.health.state is AudioState.RUNNING
 
 
 def test_mute_holds_though_the_device_does_not_close() -> None:
-    bench = HungBench()
-    HungDevice.release.clear()
+    bench = Bench(make=HungDevice)
+    bench.run(0.3)
+    (hung,) = bench.devices
+    assert isinstance(hung, HungDevice)
     try:
-        bench.run(0.3)
         bench.input.mute(True)
         assert bench.run(1.0) == []
         assert bench.input.health.state is AudioState.MUTED
     finally:
-        HungDevice.release.set()
+        hung.release.set()
 
 
 @pytest.mark.parametrize(
@@ -247,65 +150,3 @@ def test_a_delivery_is_a_block_unless_somebody_says_otherwise(
     period_ms: int | None, rate_hz: int, then: int
 ) -> None:
     assert period_ms_of(AudioSettings(period_ms=period_ms, rate_hz=rate_hz)) == then
-
-
-class GatheringDevice(FakeDevice):
-    """Delivers what has become complete by the clock, as a capture thread's ring does."""
-
-    def __init__(self, clock: FakeClock, script: deque[str]) -> None:
-        super().__init__(clock, script)
-        self._from_s = clock.now_s
-        self._taken_s = 0.0
-
-    def read(self, timeout_s: float) -> Period | None:
-        due_s = self._from_s + self._taken_s + PERIOD / RATE_HZ
-        if due_s > self._clock.now_s + timeout_s + 1e-9:
-            self._clock.now_s += timeout_s
-            return None
-        what = self._script.popleft() if self._script else "audio"
-        if what == "lost":
-            raise DeviceLost("unplugged")
-        hole_s = 0.5 if what == "gap" else 0.0
-        self._clock.now_s = max(self._clock.now_s, due_s + hole_s)
-        self._taken_s += PERIOD / RATE_HZ + hole_s
-        start = self._count
-        self._count += PERIOD
-        ramp = (np.arange(start, start + PERIOD) % 1000 / 1000.0).astype(np.float32)
-        return Period(np.stack([ramp, -ramp, ramp / 2], 1), start, 0, what == "gap")
-
-
-class GatheringBench(Bench):
-    def _open(self) -> FakeDevice:
-        self.devices.append(GatheringDevice(self.clock, self.script))
-        return self.devices[-1]
-
-
-def test_a_rest_takes_what_has_gathered_in_one_read() -> None:
-    bench = GatheringBench()
-    reads = [bench.input.read(0.1, rest_s=0.09) for _ in range(20)]
-    blocks = [block for some in reads for block in some]
-    assert max(len(some) for some in reads) >= 3
-    assert bench.clock.now_s - 100.0 < 20 * 0.13
-    starts = [block.start_sample for block in blocks]
-    assert starts == list(range(0, 480 * len(blocks), 480))
-    # Nothing is left behind for longer than the rest and a delivery.
-    assert bench.clock.now_s - 100.0 - len(blocks) * 0.03 < 0.09 + 0.06
-
-
-def test_a_hole_within_what_has_gathered_moves_the_counter_by_what_is_missing() -> None:
-    bench = GatheringBench(*["audio"] * 13, "gap", *["audio"] * 30)
-    blocks = []
-    while bench.clock.now_s < 101.6:
-        blocks += bench.input.read(0.1, rest_s=0.09)
-    marked = [index for index, block in enumerate(blocks) if block.gap]
-    assert len(marked) == 1
-    before, after = blocks[marked[0] - 1], blocks[marked[0]]
-    assert abs(after.start_sample - before.start_sample - 480 - 8000) <= 480
-
-
-def test_audio_that_gathered_before_the_device_was_lost_is_still_heard() -> None:
-    bench = GatheringBench(*["audio"] * 4, "lost")
-    blocks = bench.input.read(0.1, rest_s=0.2)
-    assert len(blocks) == 2
-    assert bench.input.health.state is AudioState.LOST
-    assert bench.devices[0].closed

@@ -47,19 +47,20 @@ class Listening:
 def listen(
     config: Config, source: LiveInput, taps: Sequence[Tap], before: Listening | None = None
 ) -> Listening:
-    """Open the models and build the chain.
+    """Open the models, build the chain, and let another input take the place of the old one.
 
     Parameters
     ----------
     config : Config
         Checked configuration.
     source : LiveInput
-        The input; nothing is read from it yet.
+        The input; nothing is read from it yet. Where it is another one than that of `before`, it
+        goes on from that one (`LiveInput.go_on_from`).
     taps : sequence of Tap
         Listeners beside the pre-roll.
     before : Listening, optional
-        What this replaces. On the same input its front end and its pre-roll go on where the
-        configuration lets them.
+        What this replaces; its models stay open. On the same input its front end and its pre-roll
+        go on where the configuration lets them.
 
     Returns
     -------
@@ -68,10 +69,12 @@ def listen(
     Raises
     ------
     KwsdError
-        Something of it cannot be had; nothing is left open then, and `before` is as it was.
+        Something of it cannot be had; nothing is left open then, and `before` goes on, behind a
+        gap where it was the device that cannot be had.
     """
+    replaced: LiveInput | None = None
     if before is not None and source is not before.source:
-        before = None
+        replaced, before = before.source, None
     with ExitStack() as opened:
         models = open_models(config, source.info)
         for model in models:
@@ -86,6 +89,9 @@ def listen(
             preroll is not None,
             None if before is None else before.chain,
         )
+        if replaced is not None:
+            # Last: this interrupts what is heard, which nothing else that is wrong may cost.
+            source.go_on_from(replaced)
         opened.pop_all()
     return Listening(config, source, models, chain, preroll)
 

@@ -53,21 +53,33 @@ class StateFile:
         """The last state; what of it cannot be read counts as none and is said aloud."""
         try:
             data = json.loads(self._path.read_text())
-            state = SavedState(
-                bool(data["muted"]),
-                {str(name): str(value) for name, value in data["sensitivities"].items()},
-                [str(name) for name in data["disabled"]],
-            )
+            if not isinstance(data, dict):
+                raise ValueError("must be a JSON object")
         except FileNotFoundError:
             return SavedState()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             log.warning("%s cannot be read (%s): starting without it", self._path, error)
             return SavedState()
+        # Whatever else is wrong here, and whatever stands for true: what was closed stays closed.
+        state = SavedState(muted=bool(data.get("muted")))
+        for name, kind, allowed in (
+            ("sensitivities", dict, "an object"),
+            ("disabled", list, "a list"),
+        ):
+            value = data.get(name, kind())
+            if isinstance(value, kind):
+                setattr(state, name, value)
+            else:
+                log.warning(
+                    "%s: %s = %.40s: must be %s; starting without it",
+                    *(self._path, name, value, allowed),
+                )
+        state.disabled = [str(name) for name in state.disabled]
         for keyword, value in list(state.sensitivities.items()):
             if value not in SENSITIVITIES:
                 log.warning(
                     "%s: sensitivity %r of %s is not known: the configured one counts",
-                    *(self._path, value[:40], keyword),
+                    *(self._path, str(value)[:40], keyword),
                 )
                 del state.sensitivities[keyword]
         return state

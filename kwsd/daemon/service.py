@@ -33,7 +33,7 @@ from kwsd.daemon.monitor_tap import MonitorTap
 from kwsd.daemon.notify import Notifier
 from kwsd.daemon.runtime_gauges import runtime_metrics
 from kwsd.daemon.saved_state import StateFile
-from kwsd.errors import KwsdError
+from kwsd.errors import ConfigError, KwsdError
 from kwsd.event import SCHEMA_VERSION, Event
 from kwsd.sink.zmq import BusSink
 from kwsd.source.live import LiveInput
@@ -214,6 +214,8 @@ class Service:
     def mute(self, muted: bool) -> dict[str, object]:
         """Close the microphone, or open it again; kept over restarts."""
         self.now.source.mute(muted)
+        if muted and self.now.preroll is not None:
+            self.now.preroll.forget()
         self._saved.muted = muted
         return {"muted": muted, "saved": self._state_file.save(self._saved)}
 
@@ -239,8 +241,13 @@ class Service:
         """
         self._notifier.reloading()
         try:
-            self._change_over(self._load())
+            config = self._load()
+            # First, since a change-over that is done cannot be undone.
             self._bus.reload_clients()
+            self._change_over(config)
+        except OSError as error:
+            what = error.filename or "the configuration"
+            raise ConfigError(f"{what} cannot be read: {error.strerror or error}") from error
         finally:
             if self._ready:
                 self._notifier.ready()
@@ -254,7 +261,7 @@ class Service:
             if sensitivity is not None:
                 own = replace(own, sensitivity=sensitivity, threshold=None)
             config = replace(given, keywords={**given.keywords, model.identity.keyword: own})
-            model.decision.change(decision_config(config, model.package))
+            model.change(decision_config(config, model.package))
 
     def _turn(self) -> None:
         if self.requests.reload:
@@ -363,7 +370,6 @@ class Service:
             if getattr(config, section) != getattr(before.config, section):
                 log.warning("[%s] changes at the next start only", section)
         if source is not before.source:
-            before.source.close()
             self._state = None
         before.close_models()
         # The old models and what they report to refer to each other, and a daemon that allocates

@@ -7,7 +7,6 @@ through a hole by the time that is missing.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,18 +17,19 @@ from kwsd.block import BLOCK_SAMPLES, SAMPLE_RATE_HZ, Block, FloatArray
 from kwsd.capture.device import CaptureDevice, DeviceCounters, DeviceLost, DeviceUnavailable, Period
 from kwsd.capture.health import HealthSettings, InputHealth
 from kwsd.capture.raw_ring import RawRing
+from kwsd.errors import RuntimeUnavailable
 from kwsd.source.base import SourceInfo
 from kwsd.source.channels import ChannelMap
+from kwsd.source.closing import Closing
 from kwsd.source.resample import Resampler
 
 OpenDevice = Callable[[], CaptureDevice]
 
-CLOSE_PATIENCE_S = 0.2
-"""Longest wait for a device that does not close: what is wrong must be told meanwhile."""
+CHANGE_PATIENCE_S = 1.0
+"""The longer wait for a device whose place another takes: one that is slow does not hang."""
 
-
-MOST_DELIVERIES = 8
-"""Taken by one read after a rest; what is left comes with the next."""
+CATCH_UP_S = 0.1
+"""Audio that one read takes beyond the rest before it; who finds more has no time to rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class LiveInput:
     Parameters
     ----------
     open_device : callable
-        Opens the device; raises `DeviceUnavailable`.
+        Opens the device; raises `RuntimeUnavailable`.
     settings : LiveSettings
         Device and rate.
     channel_map : ChannelMap
@@ -99,6 +99,7 @@ class LiveInput:
         self._position_s: float | None = None
         self._gap = False
         self._behind = False
+        self._more_waits = False
         self._held = np.zeros((0, len(channel_map.channels)), np.float32)
         used = list(channel_map.channels)
         self._columns = None if used == list(range(settings.channels)) else used
@@ -106,7 +107,7 @@ class LiveInput:
 
         self._resampler = self._new_resampler()
         self._to_discard = 0
-        self._closing: threading.Thread | None = None
+        self._closing = Closing()
 
     @property
     def info(self) -> SourceInfo:
@@ -149,18 +150,20 @@ class LiveInput:
         timeout_s : float
             Longest wait for audio.
         rest_s : float
-            Let deliveries gather for so long first, to wake up less often.
+            Let deliveries gather for so long first, to wake up less often. After a read that took
+            all that it may, nothing rests: whatever stalled the caller is caught up with.
         """
         if self._muted:
             self._sleep(timeout_s)
             return []
         if self._device is None and not self._open(timeout_s):
             return []
-        most = 1
+        most_s = 0.0
         if rest_s > 0.0:
-            self._sleep(rest_s)
-            most = MOST_DELIVERIES
-        periods, ended = self._deliveries(timeout_s, most)
+            if not self._more_waits:
+                self._sleep(rest_s)
+            most_s = rest_s + CATCH_UP_S
+        periods, ended = self._deliveries(timeout_s, most_s)
         now_s = self._clock()
         blocks: list[Block] = []
         behind_s = sum(len(period.samples) for period in periods) / self._settings.rate_hz
@@ -176,18 +179,22 @@ class LiveInput:
             self._lose("the device delivers nothing")
         return blocks
 
-    def _deliveries(self, timeout_s: float, most: int) -> tuple[list[Period], str | None]:
-        """The next delivery and what else is there, and why there will be no more."""
+    def _deliveries(self, timeout_s: float, most_s: float) -> tuple[list[Period], str | None]:
+        """The next delivery, what else is there up to a length, and why there will be no more."""
         assert self._device is not None
         periods: list[Period] = []
+        taken_s = 0.0
+        self._more_waits = False
         try:
-            while len(periods) < most:
+            while not periods or taken_s < most_s:
                 period = self._device.read(0.0 if periods else timeout_s)
                 if period is None:
-                    break
+                    return periods, None
                 periods.append(period)
+                taken_s += len(period.samples) / self._settings.rate_hz
         except DeviceLost as error:
             return periods, str(error)
+        self._more_waits = True
         return periods, None
 
     def open_now(self) -> None:
@@ -195,10 +202,41 @@ class LiveInput:
 
         Raises
         ------
-        DeviceUnavailable
+        RuntimeUnavailable
             It cannot be; nothing will be tried again.
         """
         self._start(self._open_device())
+
+    def go_on_from(self, before: LiveInput) -> None:
+        """Close another input and open this one in its place, unless it is muted.
+
+        Both may name one device, which can be open only once. Counters and the position in the
+        stream go on; what is missed meanwhile is a gap.
+
+        Parameters
+        ----------
+        before : LiveInput
+            Must not be read any more, except where this fails: then it opens its device again
+            with its next read.
+
+        Raises
+        ------
+        RuntimeUnavailable
+            This one cannot be opened, or the other one does not close.
+        """
+        before.close()
+        self._closing = before._closing
+        self._past = before._past
+        self._position, self._position_s = before._position, before._position_s
+        if self._muted:
+            return
+        if not self._closing.ends_within(CHANGE_PATIENCE_S):
+            raise DeviceUnavailable(
+                f"audio.device = {before._settings.name} does not close, and none is opened beside "
+                "one that hangs; unplug it, or restart kwsd",
+                "busy",
+            )
+        self.open_now()
 
     def mute(self, muted: bool) -> None:
         """Close the device, so that nothing can be heard, or open it again."""
@@ -206,7 +244,7 @@ class LiveInput:
             return
         self._muted = muted
         if muted:
-            self._close()
+            self.close()
             self.raw.close()
             self.health.muted(self._clock())
         else:
@@ -214,39 +252,6 @@ class LiveInput:
 
     def close(self) -> None:
         """Release the device; may be called twice."""
-        self._close()
-
-    def _open(self, timeout_s: float) -> bool:
-        wait_s = self._try_at_s - self._clock()
-        if wait_s > 0:
-            self._sleep(min(wait_s, timeout_s))
-            return False
-        if self._closing is not None and self._closing.is_alive():
-            # Opened twice it would be busy, and whoever opens a hung driver hangs too.
-            self.health.lost("the device does not close", self._clock())
-            self._sleep(timeout_s)
-            return False
-        try:
-            self._start(self._open_device())
-        except DeviceUnavailable as error:
-            now_s = self._clock()
-            self._try_at_s = now_s + self.health.lost(str(error), now_s)
-            return False
-        return True
-
-    def _start(self, device: CaptureDevice) -> None:
-        self._device = device
-        self._past = replace(self._past, openings=self._past.openings + 1)
-        self.health.opened(self._clock())
-        self._to_discard = self._settings.rate_hz * self._settings.discard_ms // 1000
-        self._restart()
-
-    def _lose(self, why: str) -> None:
-        now_s = self._clock()
-        self._try_at_s = now_s + self.health.lost(why, now_s)
-        self._close()
-
-    def _close(self) -> None:
         if self._device is None:
             return
         counted = self._device.counters()
@@ -255,11 +260,39 @@ class LiveInput:
             overruns=self._past.overruns + counted.overruns,
             dropped_periods=self._past.dropped_periods + counted.dropped_periods,
         )
-        # A driver may hold whoever closes it for as long as it likes.
-        self._closing = threading.Thread(target=self._device.close, daemon=True)
-        self._closing.start()
-        self._closing.join(CLOSE_PATIENCE_S)
+        self._closing.close(self._device)
         self._device = None
+
+    def _open(self, timeout_s: float) -> bool:
+        wait_s = self._try_at_s - self._clock()
+        if wait_s > 0:
+            self._sleep(min(wait_s, timeout_s))
+            return False
+        if self._closing.hangs:
+            # Opened twice it would be busy, and whoever opens a hung driver hangs too.
+            self.health.lost("the device does not close", self._clock())
+            self._sleep(timeout_s)
+            return False
+        try:
+            self._start(self._open_device())
+        except RuntimeUnavailable as error:
+            now_s = self._clock()
+            self._try_at_s = now_s + self.health.lost(str(error), now_s)
+            return False
+        return True
+
+    def _start(self, device: CaptureDevice) -> None:
+        self._device = device
+        self._past = replace(self._past, openings=self._past.openings + 1)
+        self._more_waits = False
+        self.health.opened(self._clock())
+        self._to_discard = self._settings.rate_hz * self._settings.discard_ms // 1000
+        self._restart()
+
+    def _lose(self, why: str) -> None:
+        now_s = self._clock()
+        self._try_at_s = now_s + self.health.lost(why, now_s)
+        self.close()
 
     def _restart(self) -> None:
         """What is held belongs to before the hole."""
