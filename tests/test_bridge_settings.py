@@ -56,6 +56,13 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("keywords = 'computer'", "a list of strings"),
         ("host = ", "not valid TOML"),
         ("host = 'a b'", "name or address"),
+        ("host = ''", "name or address"),
+        ("host = 'a\\u0000b'".replace("'", '"'), "name or address"),
+        ("host = '192.168.1..5'", "host = '192.168.1..5': .* 1 to 63 characters"),
+        ("host = 'broker..lan'", "1 to 63 characters"),
+        ("host = '.local'", "1 to 63 characters"),
+        (f"host = '{'b' * 64}.lan'", "1 to 63 characters"),
+        (f"host = '{'ü' * 60}.lan'", "1 to 63 characters"),
         ("topic_prefix = 'home/#'", "without [+] and #"),
         ("topic_prefix = ''", "levels such as"),
         ("topic_prefix = '/home'", "no slash at either end"),
@@ -72,6 +79,13 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_named(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         mqtt(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "192.168.1.5", "fe80::1%eth0", "broker.lan.", "b" * 63 + ".lan", "küche"]
+)
+def test_a_host_that_may_exist_is_taken(tmp_path: Path, host: str) -> None:
+    assert mqtt(tmp_path, f"host = '{host}'").host == host
 
 
 def test_an_unknown_variable_is_refused(tmp_path: Path) -> None:
@@ -109,6 +123,7 @@ def test_a_password_is_not_left_open_or_shown(tmp_path: Path) -> None:
         ("uri = 'http://x:1'", "must be tcp://"),
         ("uri = 'tcp://127.0.0.1'", "must be tcp://"),
         ("uri = 'tcp://127.0.0.1:99999'", "must be tcp://"),
+        ("uri = 'tcp://0.0.0..0:10700'", "1 to 63 characters"),
         ("end_stage = 'wake'", "use asr, handle, tts"),
         ("stream_limit_s = 0", "must be 1 to 300"),
         ("control_endpoint = 'tcp://127.0.0.1:1'", "daemon's machine"),

@@ -16,7 +16,8 @@ from kwsd.termination import EX_INTERRUPTED
 _EPILOG = """\
 Settings come from the file and from KWSD_{name}_... variables, which win: docs/bridges.md.
 exit codes: 0 stopped by a signal; 64 usage; 66 a file is missing; 69 a package is missing or an
-address cannot be bound; 78 configuration, or credentials that are refused
+address cannot be bound; 70 a fault of the program; 78 configuration, or credentials that are
+refused
 """
 
 

@@ -25,10 +25,12 @@ from kwsd.bridge.command import run_bridge
 from kwsd.bridge.listener import DEAD_AFTER_S, Listener, subscribe
 from kwsd.bridge.mqtt_settings import MqttSettings
 from kwsd.bridge.settings import load_settings
-from kwsd.errors import ConfigError, RuntimeUnavailable
+from kwsd.errors import ConfigError, KwsdError, RuntimeUnavailable
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
+
+    from kwsd.bridge.mqtt_client import NetworkClient
 
 # By name: this module may be __main__.
 log = logging.getLogger("kwsd.bridge.mqtt")
@@ -86,6 +88,8 @@ class MqttBridge:
         ------
         ConfigError
             The broker refuses these credentials at the first connection; or a bad endpoint.
+        KwsdError
+            paho's thread has ended.
         """
         context: zmq.Context[Any] = zmq.Context(io_threads=1)
         try:
@@ -109,6 +113,11 @@ class MqttBridge:
                 f"broker {self._where()} refuses this client: {self._refusal}; check username, "
                 "password_file and client_id"
             )
+        if self._client.ended:
+            raise KwsdError(
+                f"the connection to broker {self._where()} has ended for good: "
+                f"{self._client.ended}; start kwsd-mqtt again, --verbose says more"
+            )
         if channel.poll(_POLL_MS, zmq.POLLIN):
             event = self._listener.parse(channel.recv_multipart())
             if event is not None:
@@ -123,7 +132,8 @@ class MqttBridge:
         if event["type"] == "wake":
             self._wake(event)
         elif event["type"] == "audio.state" and event.get("state") is not None:
-            self._state = {"state": str(event["state"]), "detail": str(event.get("detail", ""))}
+            # Home Assistant drops an attribute that is called "state".
+            self._state = {"audio": str(event["state"]), "detail": str(event.get("detail", ""))}
             self._say_state()
 
     def _wake(self, event: dict[str, Any]) -> None:
@@ -156,7 +166,7 @@ class MqttBridge:
     def _say_state(self) -> None:
         if self._state is None:
             return
-        state = self._state["state"]
+        state = self._state["audio"]
         self._publish(self._topics.of("muted"), "ON" if state == "muted" else "OFF")
         self._publish(self._topics.of("problem"), "ON" if state in _FAULTS else "OFF")
         self._publish(self._topics.of("audio"), json.dumps(self._state))
@@ -191,16 +201,17 @@ class MqttBridge:
     def _where(self) -> str:
         return f"{self._settings.host}:{self._settings.broker_port}"
 
-    def _make_client(self) -> Client:
+    def _make_client(self) -> NetworkClient:
         try:
-            from paho.mqtt.client import Client
             from paho.mqtt.enums import CallbackAPIVersion
+
+            from kwsd.bridge.mqtt_client import NetworkClient
         except ImportError:
             raise RuntimeUnavailable(
                 "paho-mqtt 2 is not installed; pip install 'kwsd[mqtt]'"
             ) from None
         settings = self._settings
-        client = Client(
+        client = NetworkClient(
             CallbackAPIVersion.VERSION2,
             client_id=settings.client_id or f"kwsd-{self._topics.node}",
         )

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kwsd.bridge.discovery import Topics
-from kwsd.bridge.settings import BridgeSettings, node_name, option, secret_from_file
+from kwsd.bridge.settings import (
+    BridgeSettings,
+    check_host,
+    node_name,
+    option,
+    secret_from_file,
+)
 from kwsd.errors import ConfigError, MissingFileError
 
 _LONGEST_PREFIX = 200
@@ -69,8 +75,7 @@ class MqttSettings(BridgeSettings):
         check_prefix("topic_prefix", self.topic_prefix)
         if self.discovery_prefix:
             check_prefix("discovery_prefix", self.discovery_prefix)
-        if not self.host or any(character.isspace() for character in self.host):
-            raise ConfigError(f"host = {self.host!r}: must be the broker's name or address")
+        check_host("host", self.host)
         if self.node and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", self.node):
             raise ConfigError(f"node = {self.node!r}: letters, digits, _ and -, 64 at most")
         if self.password and self.password_file is not None:

@@ -120,6 +120,21 @@ def node_name() -> str:
     return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in name) or "kwsd"
 
 
+def check_host(key: str, host: str) -> None:
+    """Refuse what no resolver takes; Python's raises UnicodeError for it, in whatever thread."""
+    good = bool(host) and host.isprintable() and " " not in host
+    try:
+        # This is what socket.getaddrinfo() does first.
+        host.encode("idna")
+    except UnicodeError:
+        good = False
+    if not good:
+        raise ConfigError(
+            f"{key} = {host[:80]!r}: must be a name or address such as broker.local or "
+            "192.168.1.5, each part between dots 1 to 63 characters long"
+        )
+
+
 def secret_from_file(path: Path, key: str) -> str:
     """First line of a file that only its owner (and group) may read."""
     try:

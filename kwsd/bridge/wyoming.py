@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -23,8 +22,9 @@ from kwsd.bridge.command import run_bridge
 from kwsd.bridge.control_channel import ControlChannel
 from kwsd.bridge.listener import Listener, subscribe
 from kwsd.bridge.settings import load_settings, node_name
+from kwsd.bridge.wyoming_server import WyomingServer
 from kwsd.bridge.wyoming_settings import WyomingSettings
-from kwsd.errors import BusError, KwsdError, RuntimeUnavailable
+from kwsd.errors import KwsdError, RuntimeUnavailable
 
 try:
     from wyoming.info import Attribution, Info, WakeModel, WakeProgram
@@ -44,6 +44,10 @@ log = logging.getLogger("kwsd.bridge.wyoming")
 
 MOST_CLIENTS = 8
 
+SILENT_S = 10.0
+"""A client that has said nothing for so long makes room for another; Home Assistant pings every
+two seconds."""
+
 
 class WyomingBridge:
     """Bus and pre-roll in, Wyoming out.
@@ -56,6 +60,7 @@ class WyomingBridge:
 
     def __init__(self, settings: WyomingSettings) -> None:
         self._settings = settings
+        self._server = WyomingServer(settings)
         self._listener = Listener()
         self._sessions: set[Session] = set()
         self._runner: Session | None = None
@@ -63,10 +68,13 @@ class WyomingBridge:
         self._ended = asyncio.Event()
         self._keywords: list[dict[str, Any]] = []
         self._control: ControlChannel | None = None
-        self.port = 0
-        """TCP port that was bound."""
         self.stopped = asyncio.Event()
         """Set it to end `serve`."""
+
+    @property
+    def port(self) -> int:
+        """TCP port that was bound."""
+        return self._server.port
 
     async def serve(self) -> None:
         """Work until stopped.
@@ -74,22 +82,23 @@ class WyomingBridge:
         Raises
         ------
         BusError
-            The address cannot be bound.
+            The address cannot be bound, or another bridge has it.
         ConfigError, MissingFileError
-            A bad bus endpoint or key.
+            A bad bus endpoint or key, or a file where the socket should be.
         """
         context = zmq.asyncio.Context()
         self._control = ControlChannel(context, self._settings.control)
         try:
             channel = subscribe(context, self._settings, "wake/")
-            server = await self._listen()
+            await self._server.open(self._client)
+            log.info("waiting for clients at %s", self._settings.uri)
             try:
                 hearing = asyncio.create_task(self._hear(channel))
                 await self.stopped.wait()
                 hearing.cancel()
                 await asyncio.gather(hearing, return_exceptions=True)
             finally:
-                server.close()
+                self._server.close()
                 if self._stream is not None:
                     self._stream.cancel()
                 for session in list(self._sessions):
@@ -99,25 +108,8 @@ class WyomingBridge:
             self._control.close()
             context.destroy(0)
 
-    async def _listen(self) -> asyncio.Server:
-        address = self._settings.address()
-        try:
-            if isinstance(address, str):
-                Path(address).unlink(missing_ok=True)
-                server: asyncio.Server = await asyncio.start_unix_server(self._client, address)
-                os.chmod(address, 0o660)
-            else:
-                server = await asyncio.start_server(self._client, *address)
-                self.port = server.sockets[0].getsockname()[1]
-        except OSError as error:
-            raise BusError(
-                f"uri = {self._settings.uri} cannot be bound: {error.strerror}"
-            ) from None
-        log.info("waiting for clients at %s", self._settings.uri)
-        return server
-
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._sessions) >= MOST_CLIENTS:
+        if len(self._sessions) >= MOST_CLIENTS and not self._make_room():
             log.warning("a client is turned away: there are %d", MOST_CLIENTS)
             writer.close()
             return
@@ -127,6 +119,19 @@ class WyomingBridge:
             await session.serve()
         finally:
             self._sessions.discard(session)
+
+    def _make_room(self) -> bool:
+        """Drop the client that has said nothing for longest, never the one with the wakes."""
+        others = [session for session in self._sessions if session is not self._runner]
+        session = max(others, key=Session.silent_s)
+        if session.silent_s() < SILENT_S:
+            return False
+        log.warning(
+            "client %s makes room: it has said nothing for %.0f s", session.peer, session.silent_s()
+        )
+        self._sessions.discard(session)
+        session.drop()
+        return True
 
     def run(self, session: Session) -> None:
         """This client gets the wakes from now on."""
@@ -186,8 +191,8 @@ class WyomingBridge:
                 ended,
             )
         except OSError as error:
-            log.warning("client %s takes no audio: %s", session.peer, error or "too slow")
-            session.close()
+            log.warning("client %s takes no audio: %s", session.peer, str(error) or "too slow")
+            session.drop()
         else:
             log.info("wake %s: stream ended, %s", name, why)
 

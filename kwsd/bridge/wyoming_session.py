@@ -75,15 +75,20 @@ class Session:
         self._reader: Any = _Bounded(reader)
         self._writer = writer
         self._turn = asyncio.Lock()
+        self._heard_s = asyncio.get_running_loop().time()
         self.peer = str(writer.get_extra_info("peername") or "local")
 
     async def serve(self) -> None:
         """Answer until the client goes."""
         try:
             while (event := await async_read_event(self._reader)) is not None:
+                self._heard_s = asyncio.get_running_loop().time()
                 await self._handle(event)
-        except (ConnectionError, asyncio.IncompleteReadError, TimeoutError):
+        except asyncio.IncompleteReadError:
             pass
+        except OSError as error:
+            log.info("client %s is lost: %s", self.peer, str(error) or "it does not read")
+            self.drop()
         except (AttributeError, KeyError, TypeError, OverflowError, RecursionError) as error:
             log.warning("client %s dropped, it does not speak Wyoming: %r", self.peer, error)
         finally:
@@ -95,9 +100,17 @@ class Session:
         async with self._turn:
             await asyncio.wait_for(async_write_event(event, self._writer), WRITE_LIMIT_S)
 
+    def silent_s(self) -> float:
+        """Time since the client's last event, or since it came."""
+        return asyncio.get_running_loop().time() - self._heard_s
+
     def close(self) -> None:
-        """End the connection."""
+        """End the connection once the client has taken what was sent."""
         self._writer.close()
+
+    def drop(self) -> None:
+        """End the connection now: this client may never take what was sent."""
+        self._writer.transport.abort()
 
     async def _handle(self, event: Event) -> None:
         kind = event.type

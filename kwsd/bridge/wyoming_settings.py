@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from kwsd.bridge.settings import BridgeSettings, option
+from kwsd.bridge.settings import BridgeSettings, check_host, option
 from kwsd.errors import ConfigError
 
 # As Home Assistant knows them; the end of a pipeline is what it calls intent at "handle".
@@ -44,7 +44,9 @@ class WyomingSettings(BridgeSettings):
                 f"control_endpoint = {self.control}: must be ipc:///path; this bridge fetches "
                 "audio, so it runs on the daemon's machine"
             )
-        self.address()
+        address = self.address()
+        if not isinstance(address, str):
+            check_host("uri", address[0])
 
     def address(self) -> str | tuple[str, int]:
         """Path of a Unix socket, or address and port; raises `ConfigError`."""
