@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from kwsd import __version__
 from kwsd.errors import EX_OK, KwsdError, UsageError
+from kwsd.standard_output import StandardOutput
 from kwsd.termination import EX_INTERRUPTED, EX_TERMINATED, Terminated, raise_on_terminate
 
 if TYPE_CHECKING:
@@ -101,7 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     try:
-        return _run(words)
+        with StandardOutput() as output:
+            return _run(words, output.stream)
     except SystemExit as done:
         # --help and --version end argparse this way.
         return int(done.code or EX_OK)
@@ -111,30 +112,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EX_INTERRUPTED
     except Terminated:
         return EX_TERMINATED
-    except BrokenPipeError:
-        return EX_OK
     except Exception as error:
         what = f"{type(error).__name__}: {error}; this is a bug, please report it with --debug"
         return _failed(error, what, EX_SOFTWARE, debug)
-    finally:
-        _release_stdout()
 
 
-def _run(words: Sequence[str]) -> int:
+def _run(words: Sequence[str], stdout: TextIO | None) -> int:
     options = build_parser().parse_args(words)
     raise_on_terminate()
     config = _configure(options)
     if options.print_config:
         from kwsd.config import print_config
 
-        sys.stdout.write(print_config(config))
-        sys.stdout.flush()
+        print(print_config(config), end="")
         return EX_OK
     if options.list_devices:
         from kwsd.daemon.input import list_devices
 
-        sys.stdout.write(list_devices())
-        sys.stdout.flush()
+        print(list_devices(), end="")
         return EX_OK
     if options.replay is None:
         _refuse_replay_options(options)
@@ -152,10 +147,11 @@ def _run(words: Sequence[str]) -> int:
         plot=options.plot,
         publish=options.publish,
     )
-    if sys.stdout is not None:
-        sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    if stdout is not None:
+        stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[attr-defined]
     try:
-        replay(plan, config, sys.stdout)
+        # Bare: a replay goes on without a reader only where it writes files or publishes.
+        replay(plan, config, stdout)
     except ReaderGone:
         pass
     return EX_OK
@@ -202,16 +198,3 @@ def _failed(error: BaseException, message: object, code: int, debug: bool) -> in
     line = " ".join(str(message).split())
     print(f"kwsd: error: {line}", file=sys.stderr)
     return code
-
-
-def _release_stdout() -> None:
-    """Let the interpreter's last flush go nowhere if the reader of standard output has gone."""
-    if sys.stdout is None:
-        return
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        try:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except (OSError, ValueError):
-            pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +15,13 @@ from kwsd.config_schema import SENSITIVITIES
 from kwsd.ctl.options import add_commands
 from kwsd.errors import EX_OK, KwsdError, UsageError
 from kwsd.sink.endpoint import CONTROL_SOCKET, default_endpoint
-from kwsd.termination import EX_INTERRUPTED
+from kwsd.standard_output import StandardOutput
+from kwsd.termination import EX_INTERRUPTED, Terminated, raise_on_terminate
 
 _EPILOG = """\
 exit codes: 0 done; 64 usage, or the daemon refused; 65 audio that is faulty or ended; 66 file
-missing; 69 no daemon answers; 73 output cannot be written; 130 interrupted
+missing; 69 no daemon answers; 73 output cannot be written; 130 interrupted; 129, 143 ended by
+SIGHUP, SIGTERM
 """
 
 
@@ -98,8 +101,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``kwsctl``; gives the exit code."""
     try:
-        options = build_parser().parse_args(arguments)
-        return int(options.run(options))
+        with StandardOutput():
+            return _run(arguments)
     except SystemExit as done:
         return int(done.code or EX_OK)
     except KwsdError as error:
@@ -107,8 +110,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return EX_INTERRUPTED
-    except BrokenPipeError:
-        return EX_OK
+    except Terminated as end:
+        return end.exit_code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    options = build_parser().parse_args(arguments)
+    # A terminal that is closed hangs up.
+    raise_on_terminate(signal.SIGHUP)
+    return int(options.run(options))
 
 
 def _events(options: argparse.Namespace) -> int:
@@ -150,7 +160,7 @@ def _explain(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(misses))
     else:
-        sys.stdout.write(as_text(misses))
+        print(as_text(misses), end="")
     if options.plot is not None:
         from kwsd.output_file import OutputFile
         from kwsd.plot import draw_near_misses

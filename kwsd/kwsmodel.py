@@ -10,6 +10,7 @@ from typing import Any
 
 from kwsd import __version__
 from kwsd.errors import EX_USAGE, KwsdError
+from kwsd.standard_output import StandardOutput
 from kwsd.termination import EX_INTERRUPTED, EX_TERMINATED, Terminated, raise_on_terminate
 
 
@@ -54,12 +55,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; gives the exit code."""
-    args = build_parser().parse_args(argv)
-    raise_on_terminate()
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return int(args.run(args))
+        with StandardOutput():
+            args = build_parser().parse_args(words)
+            raise_on_terminate()
+            return int(args.run(args))
     except KwsdError as error:
-        if args.debug:
+        if "--debug" in words:
             traceback.print_exc()
         print(f"kwsmodel: error: {error}", file=sys.stderr)
         return error.exit_code

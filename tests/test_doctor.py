@@ -259,12 +259,26 @@ def test_the_command_on_a_file_and_the_profile_it_writes(
     assert "is there already" in capsys.readouterr().err
 
 
+def test_the_name_of_a_recording_says_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sf.write(tmp_path / "board.wav", board(), RATE_HZ)
+    path = (tmp_path / "board.wav").rename(tmp_path / "board.raw")
+    assert kwsctl.main(["doctor", "--file", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["reference"] == [2]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
         (["--file", "nothing.wav"], 66, "no such file"),
         (["--file", "short.wav"], 65, "at least 1 s"),
         (["--file", "text.wav"], 65, "text.wav"),
+        (["--file", "cut.wav"], 65, "truncated"),
+        (["--file", "cut.flac"], 65, "truncated"),
+        (["--file", "bare.raw"], 65, "samples without a header need one"),
+        (["--file", "."], 65, "is a folder"),
+        (["--file", "nan.wav"], 65, "not numbers"),
         (["--file", "short.wav", "--mics", "x"], 64, "--mics x"),
         (["--file", "short.wav", "--mics", "7"], 78, "channel 7 is not there"),
         (["--file", "short.wav", "--play"], 64, "--play"),
@@ -281,6 +295,11 @@ def test_mistakes(
     monkeypatch.chdir(tmp_path)
     sf.write("short.wav", board()[:500], RATE_HZ)
     Path("text.wav").write_text("not audio")
+    Path("bare.raw").write_bytes(bytes(range(256)) * 500)
+    for cut in ("cut.wav", "cut.flac"):
+        sf.write(cut, board(), RATE_HZ)
+        Path(cut).write_bytes(Path(cut).read_bytes()[:-20_000])
+    sf.write("nan.wav", np.full((2 * RATE_HZ, 2), np.nan), RATE_HZ, subtype="FLOAT")
     assert kwsctl.main(["doctor", *words]) == code
     captured = capsys.readouterr()
     assert says in captured.err and "Traceback" not in captured.err

@@ -45,6 +45,16 @@ def test_text(kwsd, tmp_path):
     fails(kwsd("--replay", tmp_path / "a.wav"), 65, "WAV, FLAC and Ogg")
 
 
+def test_samples_without_a_header(kwsd, wav, tmp_path):
+    # The name alone says nothing: this one holds a WAV.
+    named = tmp_path / "named.raw"
+    named.write_bytes(wav.read_bytes())
+    assert kwsd("--replay", named).returncode == 0
+    bare = tmp_path / "bare.RAW"
+    bare.write_bytes(wav.read_bytes()[44:])
+    fails(kwsd("--replay", bare), 65, "samples without a header need one: sox -t raw")
+
+
 def test_truncated_wav_writes_nothing(kwsd, wav, tmp_path):
     wav.write_bytes(wav.read_bytes()[:-999])
     scores = tmp_path / "s.csv"
@@ -119,6 +129,14 @@ def test_full_disk(kwsd, recording):
     assert "standard output cannot be written" in result.stderr
 
 
+@pytest.mark.parametrize("option", ["--print-config", "--help", "--version"])
+def test_full_disk_for_what_is_only_said(kwsd, option):
+    with open("/dev/full", "w") as full:
+        result = kwsd(option, stdout=full)
+    assert result.returncode == 73
+    assert result.stderr.startswith("kwsd: error: standard output cannot be written")
+
+
 def test_environment_and_user_configuration(kwsd, wav, tmp_path):
     fails(kwsd("--replay", wav, env={"KWSD_WAKE_COLOUR": "x"}), 78, "KWSD_WAKE_COLOUR")
     (tmp_path / "kwsd").mkdir()
@@ -163,7 +181,7 @@ def test_help_version_and_configuration(kwsd):
 def test_unexpected_error_is_one_line(monkeypatch, capsys):
     from kwsd import cli
 
-    def broken(words):
+    def broken(words, stdout):
         raise ZeroDivisionError("a\nb")
 
     monkeypatch.setattr(cli, "_run", broken)

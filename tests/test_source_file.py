@@ -1,6 +1,7 @@
 """File and pipe sources: formats, rates, damage."""
 
 import io
+import os
 import struct
 
 import numpy as np
@@ -9,7 +10,7 @@ import soundfile as sf
 
 from kwsd.block import BLOCK_SAMPLES, SAMPLE_RATE_HZ
 from kwsd.errors import AudioError, ConfigError, MissingFileError
-from kwsd.source.file import open_audio
+from kwsd.source.file import open_audio, open_file
 from kwsd.source.pipe import PipeSource
 from kwsd.source.wav_header import read_wav_header
 
@@ -171,6 +172,40 @@ def test_damage_is_found_at_opening(tmp_path, kind, words):
         open_audio(str(path))
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.raw", "a.RAW"])
+@pytest.mark.parametrize("kind", ["WAV", "FLAC"])
+def test_content_decides_not_the_name(tmp_path, name, kind):
+    path, audio = tmp_path / name, tone(0.3)
+    sf.write(tmp_path / "a", audio, SAMPLE_RATE_HZ, subtype="PCM_16", format=kind)
+    (tmp_path / "a").rename(path)
+    mics, _ = read_all(open_audio(str(path)))
+    np.testing.assert_allclose(mics[0], audio[:, 0], atol=1e-4)
+
+
+def test_samples_without_a_header(tmp_path):
+    path = tmp_path / "a.raw"
+    path.write_bytes(wav_bytes(tone(0.3)[:, 0])[44:])
+    with pytest.raises(AudioError, match="samples without a header need one: sox -t raw"):
+        open_audio(str(path))
+
+
+def test_samples_are_all_channels_as_stored(tmp_path):
+    path = tmp_path / "a.wav"
+    audio = tone(0.7, 44100, 4)
+    sf.write(path, audio, 44100, subtype="FLOAT")
+    source = open_file(str(path), (3,), ())
+    samples = source.samples()
+    source.close()
+    assert samples.dtype == np.float32
+    np.testing.assert_allclose(samples, audio, atol=1e-7)
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "a.wav")
+    with pytest.raises(AudioError, match="is a pipe; store what it gives in a file"):
+        open_file(str(tmp_path / "a.wav"))
 
 
 def test_folder(tmp_path):

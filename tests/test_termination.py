@@ -1,4 +1,4 @@
-"""SIGTERM as an exception, and signals that wait for the end of a block."""
+"""Signals as an exception, and signals that wait for the end of a block."""
 
 import signal
 import threading
@@ -7,20 +7,41 @@ import pytest
 
 from kwsd.termination import Terminated, held_back, raise_on_terminate
 
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @pytest.fixture
 def terminates():
-    """SIGTERM raises `Terminated`, and SIGINT interrupts even where a shell had it ignored."""
-    before = signal.getsignal(signal.SIGTERM)
-    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
-    raise_on_terminate()
+    """SIGTERM and SIGHUP raise `Terminated`, SIGINT interrupts; even where all were ignored."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in NUMBERS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    raise_on_terminate(signal.SIGHUP)
     yield
-    signal.signal(signal.SIGTERM, before)
-    signal.signal(signal.SIGINT, interrupt)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_the_exit_code_names_the_signal(terminates, number, code):
+    with pytest.raises(Terminated) as ended:
+        signal.raise_signal(number)
+    assert ended.value.exit_code == code
+
+
+def test_what_was_ignored_stays_ignored(terminates):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    raise_on_terminate(signal.SIGHUP)
+    signal.raise_signal(signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 @pytest.mark.parametrize(
-    ("number", "raised"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)]
+    ("number", "raised"),
+    [
+        (signal.SIGTERM, Terminated),
+        (signal.SIGHUP, Terminated),
+        (signal.SIGINT, KeyboardInterrupt),
+    ],
 )
 def test_a_signal_waits_for_the_end_of_the_block(terminates, number, raised):
     reached = []
@@ -34,11 +55,21 @@ def test_a_signal_waits_for_the_end_of_the_block(terminates, number, raised):
         signal.raise_signal(number)  # as before
 
 
+def test_a_block_is_told_and_ended_by_the_first(terminates):
+    with pytest.raises(Terminated) as ended:
+        with held_back() as came:
+            assert not came
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGHUP)
+            assert list(came) == [signal.SIGTERM, signal.SIGHUP]
+    assert ended.value.exit_code == 143
+
+
 def test_a_quiet_block_leaves_the_handlers_as_they_were(terminates):
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(number) for number in NUMBERS]
     with held_back():
         pass
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(number) for number in NUMBERS] == before
 
 
 def test_an_error_in_the_block_restores_them_too(terminates):

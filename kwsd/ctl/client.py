@@ -8,6 +8,7 @@ from typing import Any
 
 import zmq
 
+from kwsd.ctl.connect import connect
 from kwsd.daemon.control import CONTROL_VERSION
 from kwsd.errors import BusError, UsageError
 
@@ -45,7 +46,7 @@ def request_audio(
     BusError
         No daemon answers there.
     UsageError
-        The daemon refused, with its reason.
+        The daemon refused, with its reason; or the endpoint is none.
     """
     context: zmq.Context[Any] = zmq.Context(io_threads=1)
     channel = context.socket(zmq.DEALER)
@@ -54,7 +55,7 @@ def request_audio(
     channel.setsockopt(zmq.IMMEDIATE, 1)
     channel.setsockopt(zmq.SNDTIMEO, round(timeout_s * 1000))
     try:
-        channel.connect(endpoint)
+        connect(channel, endpoint, "--control")
         message = {"v": CONTROL_VERSION, "command": command, **fields}
         channel.send(json.dumps(message).encode())
         if not channel.poll(round(timeout_s * 1000), zmq.POLLIN):

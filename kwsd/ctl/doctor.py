@@ -13,7 +13,7 @@ import numpy as np
 from kwsd.block import FloatArray
 from kwsd.config_schema import KEYS
 from kwsd.config_value import check_value, parse_text, to_toml
-from kwsd.errors import EX_DATAERR, EX_OK, AudioError, MissingFileError, OutputError, UsageError
+from kwsd.errors import EX_DATAERR, EX_OK, AudioError, OutputError, UsageError
 
 PLAY_AT_LEAST_S = 6.0
 
@@ -66,26 +66,20 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _read(options: argparse.Namespace) -> Heard:
-    import soundfile as sf
-
     from kwsd.source.channels import map_channels
+    from kwsd.source.file import open_file
 
-    path = options.file
-    if not path.is_file():
-        raise MissingFileError(f"{path}: no such file")
+    mics, reference = _channels("mics", options.mics), _channels("reference", options.reference)
+    source = open_file(str(options.file), mics, reference)
     try:
-        samples, rate_hz = sf.read(path, dtype="float32", always_2d=True)
-    except (sf.LibsndfileError, OSError) as error:
-        raise AudioError(f"{path} is not audio that can be read: {error}") from None
+        info, samples = source.info, source.samples()
+    finally:
+        source.close()
     if not np.isfinite(samples).all():
-        raise AudioError(f"{path} holds values that are not numbers")
-    chosen = map_channels(
-        samples.shape[1],
-        _channels("mics", options.mics),
-        _channels("reference", options.reference),
-    )
-    reference = () if chosen.reference is None else (chosen.reference,)
-    return Heard(samples, int(rate_hz), chosen.mics, reference, "")
+        raise AudioError(f"{options.file} holds values that are not numbers")
+    chosen = map_channels(info.channels, mics, reference)
+    found = () if chosen.reference is None else (chosen.reference,)
+    return Heard(samples, info.sample_rate_hz, chosen.mics, found, "")
 
 
 def _listen(options: argparse.Namespace) -> Heard:

@@ -9,11 +9,17 @@ from typing import Any
 
 import zmq
 
-from kwsd.errors import BusError
+from kwsd.ctl.connect import connect
+from kwsd.errors import EX_OK, BusError, UsageError
+from kwsd.standard_output import reader_gone
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print events until interrupted, or as many as asked."""
+    """Print events until interrupted or nobody reads them, or as many as asked."""
+    if options.count < 0:
+        raise UsageError(f"--count {options.count}: must be 0, which is no end, or more")
+    if not 0.05 <= options.timeout_s <= 86_400.0:
+        raise UsageError(f"--timeout-s {options.timeout_s:g}: must be 0.05 to 86400")
     context: zmq.Context[Any] = zmq.Context(io_threads=1)
     channel = context.socket(zmq.SUB)
     channel.setsockopt(zmq.LINGER, 0)
@@ -23,9 +29,9 @@ def run(options: argparse.Namespace) -> int:
     channel.setsockopt(zmq.SUBSCRIBE, b"health/")
     left = options.count
     try:
-        channel.connect(options.endpoint)
+        connect(channel, options.endpoint, "--endpoint")
         heard = False
-        while options.count == 0 or left > 0:
+        while (options.count == 0 or left > 0) and not reader_gone():
             if not channel.poll(round(options.timeout_s * 1000), zmq.POLLIN):
                 what = "has stopped" if heard else "publishes"
                 raise BusError(
@@ -43,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     finally:
         channel.close()
         context.term()
-    return 0
+    return EX_OK
 
 
 def as_line(event: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from kwsd.ctl.client import request
 from kwsd.errors import EX_OK, UsageError
+from kwsd.standard_output import reader_gone
 
 _QUIETEST_DBFS = -90.0
 _BAR = 30
@@ -23,7 +24,7 @@ _NOTHING = "-"
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show frames until interrupted, or one."""
+    """Show frames until interrupted or nobody reads them, or one."""
     if not 0.05 <= options.interval_s <= 60.0:
         raise UsageError(f"--interval-s {options.interval_s:g}: must be 0.05 to 60")
     console = Console()
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
                 print(json.dumps(state), flush=True)
             else:
                 console.print(frame(state))
-            if options.once:
+            if options.once or reader_gone():
                 return EX_OK
             time.sleep(options.interval_s)
             state = request(options.control, "monitor")

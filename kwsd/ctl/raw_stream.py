@@ -86,8 +86,17 @@ class RawStream:
         self.holes = 0
         """Times that audio was missing: the pieces around a hole stand side by side."""
 
-    def pieces(self, seconds: float | None) -> Iterator[FloatArray]:
+    def pieces(
+        self, seconds: float | None, ended: Callable[[], bool] = lambda: False
+    ) -> Iterator[FloatArray]:
         """Pieces, float32 [frames, channels], until so much has come; None: without end.
+
+        Parameters
+        ----------
+        seconds : float, optional
+            How much.
+        ended : callable
+            Asked before each piece: True ends it earlier.
 
         Raises
         ------
@@ -98,7 +107,7 @@ class RawStream:
         """
         left = None if seconds is None else round(seconds * self.format.rate_hz)
         heard_s = self._clock()
-        while left is None or left > 0:
+        while (left is None or left > 0) and not ended():
             self._sleep(POLL_S)
             answer, data = self._ask_next()
             samples = np.frombuffer(data, "<f4").reshape(-1, self.format.channels)

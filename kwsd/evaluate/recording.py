@@ -87,7 +87,8 @@ def parts_of(path: Path, longest_s: float = PART_S) -> list[Part]:
         check_rate(info.samplerate, str(path))
     except KwsdError:
         raise
-    except (soundfile.LibsndfileError, OSError) as error:
+    # TypeError: bare samples, which by their name soundfile wants to be told of.
+    except (soundfile.LibsndfileError, OSError, TypeError) as error:
         raise AudioError(f"{path} cannot be read: {error}") from None
     seconds = info.frames / info.samplerate
     if seconds < SHORTEST_S:

@@ -6,10 +6,13 @@ produced any output; what only shows while decoding is an `AudioError` from `Fil
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import soundfile as sf
 
 from kwsd.block import Block, FloatArray
@@ -55,20 +58,43 @@ def open_audio(
     """
     if path == STANDARD_INPUT:
         return PipeSource.standard_input(mics, reference)
-    try:
-        mode = Path(path).stat().st_mode
-        if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+    with _opening(path):
+        if _is_pipe(path):
             return PipeSource(Path(path).open("rb"), path, mics, reference)
-        if stat.S_ISDIR(mode):
+    return open_file(path, mics, reference)
+
+
+def open_file(
+    path: str,
+    mics: tuple[int, ...] | None = None,
+    reference: tuple[int, ...] | None = None,
+) -> FileSource:
+    """Open a recording that is a file, not a pipe; see `open_audio`."""
+    with _opening(path):
+        if _is_pipe(path):
+            raise AudioError(f"{path} is a pipe; store what it gives in a file")
+        if Path(path).is_dir():
             raise AudioError(f"{path} is a folder; name one audio file in it")
         check_container(Path(path))
+    return FileSource(path, mics, reference)
+
+
+@contextmanager
+def _opening(path: str) -> Iterator[None]:
+    """What the system says of a name, as errors of a recording."""
+    try:
+        yield
     except (FileNotFoundError, NotADirectoryError):
         raise MissingFileError(f"{path}: no such file") from None
     except OSError as error:
         raise AudioError(f"{path} cannot be read: {error.strerror or error}") from None
     except ValueError:
         raise MissingFileError(f"{path!r} is not a file name") from None
-    return FileSource(path, mics, reference)
+
+
+def _is_pipe(path: str) -> bool:
+    mode = Path(path).stat().st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def check_container(path: Path) -> None:
@@ -102,11 +128,12 @@ class FileSource:
     ) -> None:
         self._path = path
         try:
-            self._file = sf.SoundFile(path)
+            self._file = _open(path)
         except (sf.LibsndfileError, OSError) as error:
             raise AudioError(
                 f"{path} is not audio that can be read ({_reason(error)}); "
-                "WAV, FLAC and Ogg are understood"
+                "WAV, FLAC and Ogg are understood; samples without a header need one: "
+                "sox -t raw -r RATE_HZ -e signed -b 16 -c CHANNELS FILE FILE.wav"
             ) from None
         try:
             self._frames = self._file.frames if self._file.frames < _UNKNOWN_FRAMES else None
@@ -128,7 +155,7 @@ class FileSource:
         if self._frames is None or not self._file.seekable():
             return
         try:
-            with sf.SoundFile(self._path) as probe:
+            with _open(self._path) as probe:
                 probe.seek(self._frames - 1)
                 found = len(probe.read(1, dtype="float32", always_2d=True))
         except sf.LibsndfileError as error:
@@ -151,6 +178,19 @@ class FileSource:
             channels=self._file.channels,
             duration_s=None if self._frames is None else self._frames / rate_hz,
         )
+
+    def samples(self) -> FloatArray:
+        """All that is stored, float32 [frames, channels] at its own rate, full scale 1.0.
+
+        In place of `blocks`, for what looks at channels as they are.
+
+        Raises
+        ------
+        AudioError
+            It cannot be decoded to its end.
+        """
+        nothing = np.zeros((0, self._file.channels), np.float32)
+        return np.concatenate([nothing, *self._chunks()])
 
     def blocks(self) -> Iterator[Block]:
         """See `kwsd.source.base.Source`."""
@@ -180,6 +220,13 @@ class FileSource:
     def close(self) -> None:
         """See `kwsd.source.base.Source`."""
         self._file.close()
+
+
+def _open(path: str) -> sf.SoundFile:
+    if Path(path).suffix.lower() != ".raw":
+        return sf.SoundFile(path)
+    # By that name soundfile wants to be told what is in it; without a name it looks.
+    return sf.SoundFile(os.open(path, os.O_RDONLY))
 
 
 def _reason(error: Exception) -> str:
