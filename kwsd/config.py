@@ -3,19 +3,20 @@
 Order, each layer over the one before: defaults, the board profile that ``audio.profile`` names,
 ``/etc/kwsd/kwsd.toml``, the user's
 ``$XDG_CONFIG_HOME/kwsd/kwsd.toml``, ``conf.d/*.toml`` beside each of them, variables ``KWSD_…``,
-flags. ``--config FILE`` takes the place of all files.
+flags. ``--config FILE`` takes the place of all files. An installed file that the user may not read
+is left out with a warning, so that whoever is not in the daemon's group can still replay.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from kwsd.config_files import SYSTEM_DIRECTORY, read_installed, read_named
 from kwsd.config_schema import (
     KEYS,
     KEYWORD_SECTION,
@@ -34,11 +35,9 @@ from kwsd.config_schema import (
     keyword_keys,
 )
 from kwsd.config_value import check_value, parse_text, to_toml
-from kwsd.errors import ConfigError, MissingFileError, UsageError
+from kwsd.errors import ConfigError, UsageError
 from kwsd.profile import load_profile
 
-SYSTEM_DIRECTORY = Path("/etc/kwsd")
-FILE_NAME = "kwsd.toml"
 DEFAULT_ORIGIN = "default"
 _ENV_PREFIX = "KWSD_"
 _ATTRIBUTES = {"dsp": "frontend"}
@@ -75,6 +74,9 @@ class Config:
     settings: Mapping[str, Setting]
     """Every key with its origin, in the order of the schema."""
 
+    unread: tuple[Path, ...] = ()
+    """Installed files and folders that this user may not read: what they say is not in here."""
+
     def keyword(self, name: str) -> KeywordSettings:
         """Overrides of one keyword."""
         return self.keywords.get(name, KeywordSettings())
@@ -110,20 +112,20 @@ def load_config(
     Raises
     ------
     ConfigError
-        Unknown key, wrong type, value out of range, or a file that is not TOML.
+        Unknown key, wrong type, value out of range, a file that is not TOML, or a `file` that
+        cannot be read.
     MissingFileError
         `file` is not there.
     """
     environment = os.environ if environment is None else environment
     settings = {name: Setting(key.default, DEFAULT_ORIGIN) for name, key in KEYS.items()}
+    unread: tuple[Path, ...] = ()
     if file is not None:
-        if not file.is_file():
-            raise MissingFileError(f"--config {file}: no such file")
-        paths = [file]
+        tables = [(file, read_named(file))]
     else:
-        paths = list(_installed_files(environment, system_directory))
-    for path in paths:
-        for name, value in _flatten(_read_toml(path)):
+        tables, unread = read_installed(environment, system_directory)
+    for path, table in tables:
+        for name, value in _flatten(table):
             settings[name] = _set(name, value, str(path))
     for name, text, origin in (*_from_environment(environment), *flags):
         key = _known(name, origin)
@@ -131,7 +133,7 @@ def load_config(
     if models:
         settings["wake.models"] = _set("wake.models", list(models), "--model")
     _add_profile(settings)
-    return _build(settings)
+    return _build(settings, unread)
 
 
 def default_config() -> Config:
@@ -158,28 +160,6 @@ def print_config(config: Config) -> str:
             section = prefix
         lines.append(f"{key} = {to_toml(setting.value)}  # {setting.origin}")
     return "\n".join(lines) + "\n"
-
-
-def _installed_files(environment: Mapping[str, str], system_directory: Path) -> Iterator[Path]:
-    home = environment.get("XDG_CONFIG_HOME") or str(Path(environment.get("HOME", "/")) / ".config")
-    directories = [system_directory, Path(home) / "kwsd"]
-    for directory in directories:
-        if (directory / FILE_NAME).is_file():
-            yield directory / FILE_NAME
-    for directory in directories:
-        yield from sorted((directory / "conf.d").glob("*.toml"))
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as stream:
-            return tomllib.load(stream)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not valid TOML: it must be UTF-8 text") from None
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def _add_profile(settings: dict[str, Setting]) -> None:
@@ -236,7 +216,7 @@ def _known(name: str, origin: str) -> Key:
     raise ConfigError(f"unknown configuration key {name} ({origin}): {hint}")
 
 
-def _build(settings: dict[str, Setting]) -> Config:
+def _build(settings: dict[str, Setting], unread: tuple[Path, ...] = ()) -> Config:
     sections: dict[str, Any] = {
         _ATTRIBUTES.get(prefix, prefix): cls(
             **{f.name: settings[f"{prefix}.{f.name}"].value for f in fields(cls)}
@@ -249,4 +229,4 @@ def _build(settings: dict[str, Setting]) -> Config:
             _, keyword, key = name.split(".")
             overrides.setdefault(keyword, {})[key] = setting.value
     keywords = {name: KeywordSettings(**values) for name, values in overrides.items()}  # type: ignore[arg-type]
-    return Config(**sections, keywords=keywords, settings=settings)
+    return Config(**sections, keywords=keywords, settings=settings, unread=unread)

@@ -25,13 +25,18 @@ class OutputFile:
     Raises
     ------
     OutputError
-        The folder is not there or cannot be written.
+        The folder is not there, or cannot be entered or written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._direct = path.exists() and not path.is_file()
-        if path.is_dir():
+        try:
+            self._direct = path.exists() and not path.is_file()
+            is_folder = path.is_dir()
+        except OSError as error:
+            # A folder that may not be entered does not even say whether the file is there.
+            raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
+        if is_folder:
             raise OutputError(f"{path} is a folder; name a file")
         # The ending is kept because libraries choose the format by it.
         name = f".{path.stem}.{secrets.token_hex(4)}{path.suffix}"

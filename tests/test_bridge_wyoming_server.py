@@ -112,7 +112,7 @@ def test_what_is_no_socket_is_left_as_it_is(kwsd: FakeKwsd) -> None:  # noqa: F8
     for path in (file, link, place):
         error = asyncio.run(refused(kwsd, f"unix://{path}"))
         assert isinstance(error, ConfigError) and error.exit_code == 78
-        assert f"uri = unix://{path}: " in str(error) and "is no socket" in str(error)
+        assert f"uri = unix://{path}: " in str(error) and "is not a socket" in str(error)
     assert file.read_text() == "precious"
     assert link.is_symlink() and place.is_dir()
 

@@ -1,6 +1,8 @@
 """Bus: topics, numbers, states for new subscribers, endpoints, a real subscriber process."""
 
 import json
+import os
+import stat
 import subprocess
 import sys
 import time
@@ -10,7 +12,8 @@ import pytest
 import zmq
 
 from kwsd.errors import BusError, ConfigError
-from kwsd.sink.endpoint import check_endpoint, default_endpoint
+from kwsd.sink.endpoint import check_control_endpoint, check_endpoint, default_endpoint
+from kwsd.sink.socket_lock import SocketLock
 from kwsd.sink.zmq import BusSink, topic_of
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "subscribe.py"
@@ -131,8 +134,30 @@ def test_second_publisher_is_refused_and_the_place_is_free_afterwards(bus, endpo
 
 def test_stale_socket_file_is_taken_over(endpoint, tmp_path):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "events.sock").touch()
+    os.mknod(tmp_path / "run" / "events.sock", stat.S_IFSOCK | 0o600)
     BusSink(endpoint).close()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_what_is_not_a_socket_stays(endpoint, tmp_path, kind):
+    place = tmp_path / "run" / "events.sock"
+    place.parent.mkdir()
+    if kind == "file":
+        place.write_text("precious")
+    elif kind == "folder":
+        place.mkdir()
+    else:
+        place.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match=r"bus\.endpoint = .* is not a socket"):
+        BusSink(endpoint)
+    assert {"file": place.is_file, "folder": place.is_dir, "link": place.is_symlink}[kind]()
+
+
+def test_a_lock_is_released_beside_what_came_in_its_place(tmp_path):
+    lock = SocketLock("bus.endpoint", f"ipc://{tmp_path}/e")
+    (tmp_path / "e").mkdir()
+    lock.release()
+    assert (tmp_path / "e").is_dir()
 
 
 def test_folder_that_cannot_be_made(tmp_path):
@@ -176,6 +201,21 @@ def test_allowed_endpoints(endpoint):
 def test_refused_endpoints(endpoint, words):
     with pytest.raises(ConfigError, match=words):
         check_endpoint(endpoint)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["tcp://0.0.0.0:5578", "tcp://127.0.0.1:5578", "ipc://@kwsd", "ipc://", "inproc://x", ""],
+)
+def test_the_control_socket_is_a_path(endpoint):
+    with pytest.raises(ConfigError, match=r"bus\.control_endpoint = .*: must be ipc:///path"):
+        check_control_endpoint(endpoint)
+
+
+def test_allowed_control_endpoint():
+    check_control_endpoint("ipc:///run/kwsd/control.sock")
+    with pytest.raises(ConfigError, match="longer than"):
+        check_control_endpoint("ipc:///" + "x" * 120)
 
 
 def test_default_endpoint():

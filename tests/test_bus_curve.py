@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +13,12 @@ import pytest
 import zmq
 import zmq.auth
 from free_port import free_port
+from other_user import closed_folder, other_user
 
 from kwsd.config_schema import BusSettings
 from kwsd.errors import ConfigError, MissingFileError
 from kwsd.kwsctl import main as kwsctl
-from kwsd.sink.curve import SecuredEndpoint, secured_endpoint, write_pair
+from kwsd.sink.curve import CurveGate, SecuredEndpoint, secured_endpoint, write_pair
 from kwsd.sink.zmq import BusSink
 
 pytestmark = pytest.mark.skipif(not zmq.has("curve"), reason="libzmq without CURVE")
@@ -70,6 +74,74 @@ def test_only_known_clients_hear(tmp_path: Path, secured: SecuredEndpoint) -> No
         bus.close()
 
 
+def half(key: Path) -> str:
+    """A copy that ends within the last key."""
+    return key.read_text()[:-20]
+
+
+@pytest.mark.parametrize("kind", ["half", "empty", "cut", "folder"])
+def test_one_bad_key_refuses_the_start(tmp_path: Path, secured: SecuredEndpoint, kind: str) -> None:
+    bad = secured.clients / "bad.key"
+    if kind == "folder":
+        bad.mkdir()
+    else:
+        texts = {"half": half(secured.clients / "kitchen.key"), "empty": "", "cut": "public-key"}
+        bad.write_text(texts[kind])
+    with pytest.raises(ConfigError, match=r"bad\.key cannot be read: .*; copy it again"):
+        BusSink(f"ipc://{tmp_path}/e", secured=secured)
+
+
+def test_a_refused_reload_changes_nothing_and_the_next_revokes(
+    tmp_path: Path, secured: SecuredEndpoint
+) -> None:
+    bus = BusSink(f"ipc://{tmp_path}/e", secured=secured)
+    try:
+        (secured.clients / "bad.key").touch()
+        with pytest.raises(ConfigError, match=r"bad\.key"):
+            bus.reload_clients()
+        assert hears(bus, secured, tmp_path / "client/kitchen.key_secret")
+        (secured.clients / "bad.key").unlink()
+        (secured.clients / "kitchen.key").unlink()
+        bus.reload_clients()
+        assert not hears(bus, secured, tmp_path / "client/kitchen.key_secret")
+    finally:
+        bus.close()
+
+
+def test_keys_are_counted_not_files(
+    tmp_path: Path, secured: SecuredEndpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copy(secured.clients / "kitchen.key", secured.clients / "again.key")
+    # Of an editor or of a copy under way; never read.
+    (secured.clients / ".kitchen.key").touch()
+    with caplog.at_level(logging.INFO, "kwsd.sink.curve"):
+        BusSink(f"ipc://{tmp_path}/e", secured=secured).close()
+    assert caplog.messages == ["1 clients may use the encrypted bus"]
+
+
+def test_what_the_daemon_may_not_read_is_named_with_the_remedy(tmp_path: Path) -> None:
+    import zmq.auth.thread  # noqa: F401 - the other user may not read where it is installed
+
+    def fails(words: str) -> None:
+        context: zmq.Context[Any] = zmq.Context()
+        with other_user(), pytest.raises(ConfigError, match=words):
+            CurveGate(context, SecuredEndpoint("tcp://127.0.0.1:1", key_file, clients))
+        context.term()
+
+    with closed_folder() as (folder, _):
+        clients = folder / "clients"
+        write_pair(clients, "kitchen")
+        key_file = write_pair(folder, "bus")[1]
+        fails(r"curve_key_file = .* chgrp \S+ \S+bus\.key_secret && chmod 640")
+        folder.chmod(0o755)
+        os.chown(key_file, 0, 0)
+        clients.chmod(0o700)
+        fails(r"curve_clients_directory = .* chgrp \S+ \S+clients && chmod 750")
+        clients.chmod(0o755)
+        (clients / "kitchen.key").chmod(0o600)
+        fails(r"curve_clients_directory: .* chgrp \S+ \S+kitchen\.key && chmod 640")
+
+
 def test_mistakes_are_named(tmp_path: Path, secured: SecuredEndpoint) -> None:
     def fails(kind: type[Exception], words: str, **other: Path) -> None:
         fields = {"key_file": secured.key_file, "clients": secured.clients, **other}
@@ -79,8 +151,9 @@ def test_mistakes_are_named(tmp_path: Path, secured: SecuredEndpoint) -> None:
     fails(MissingFileError, "kwsctl keygen", key_file=tmp_path / "no.key_secret")
     fails(ConfigError, "holds no secret key", key_file=tmp_path / "server/bus.key")
     fails(ConfigError, "curve_clients_directory", clients=tmp_path / "none")
-    (tmp_path / "junk.key_secret").write_text("junk")
-    fails(ConfigError, "cannot be read", key_file=tmp_path / "junk.key_secret")
+    for junk in ("junk", "public-key", half(secured.key_file)):
+        (tmp_path / "junk.key_secret").write_text(junk)
+        fails(ConfigError, "cannot be read", key_file=tmp_path / "junk.key_secret")
     secured.key_file.chmod(0o644)
     fails(ConfigError, "open to others")
 
@@ -95,7 +168,16 @@ def test_configuration_of_the_endpoint() -> None:
 
 def test_keygen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert kwsctl(["keygen", "bus", "--directory", str(tmp_path)]) == 0
-    assert (tmp_path / "bus.key_secret").stat().st_mode & 0o777 == 0o600
+    mode = (tmp_path / "bus.key_secret").stat().st_mode & 0o777
+    assert mode == (0o640 if os.geteuid() == 0 else 0o600)
     assert kwsctl(["keygen", "bus", "--directory", str(tmp_path)]) == 78
     assert "is there already" in capsys.readouterr().err
     assert kwsctl(["keygen", "../bus"]) == 64
+
+
+def test_a_secret_that_root_makes_is_for_the_group_of_the_folder() -> None:
+    with closed_folder() as (folder, group):
+        assert kwsctl(["keygen", "bus", "--directory", str(folder)]) == 0
+        secret = folder / "bus.key_secret"
+        assert (secret.owner(), secret.group()) == ("root", group)
+        assert secret.stat().st_mode & 0o777 == 0o640

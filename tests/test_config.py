@@ -1,12 +1,15 @@
 """Configuration: layers, types, ranges, messages."""
 
 import tomllib
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
+from other_user import closed_folder, other_user
 
-from kwsd.config import load_config, parse_flag, print_config
+from kwsd.config import default_config, load_config, parse_flag, print_config
 from kwsd.config_schema import FrontEndSettings
+from kwsd.daemon.run import run_service
 from kwsd.dsp.frontend import FrontEndConfig
 from kwsd.errors import ConfigError, MissingFileError, UsageError
 
@@ -155,6 +158,58 @@ def test_unknown_keys_in_files_and_variables(load):
 def test_broken_file_is_named(load):
     with pytest.raises(ConfigError, match="kwsd.toml is not valid TOML"):
         load(etc="[wake")
+
+
+def load_as_other_user(folder, **kwargs):
+    with other_user():
+        return load_config(
+            environment={"XDG_CONFIG_HOME": "/gone"}, system_directory=folder, **kwargs
+        )
+
+
+def test_a_folder_closed_to_this_user_is_left_out_and_said(caplog):
+    with closed_folder() as (folder, group):
+        (folder / "kwsd.toml").write_text("wake.refractory_s = 7")
+        (folder / "conf.d").mkdir()
+        config = load_as_other_user(folder)
+    assert config.wake.refractory_s == 1.5
+    assert config.unread == (folder / "kwsd.toml",)
+    (said,) = caplog.messages
+    assert said == (
+        f"{folder}/kwsd.toml is left out: this user may not read it; "
+        f"members of the group {group} may"
+    )
+
+
+def test_closed_parts_in_an_open_folder_are_left_out(caplog):
+    with closed_folder() as (folder, _):
+        folder.chmod(0o755)
+        (folder / "kwsd.toml").write_text("wake.refractory_s = 7")
+        (folder / "kwsd.toml").chmod(0o600)
+        (folder / "conf.d").mkdir(mode=0o700)
+        config = load_as_other_user(folder)
+    assert config.unread == (folder / "conf.d", folder / "kwsd.toml")
+    assert caplog.messages[1].endswith(
+        "kwsd.toml is left out: this user may not read it; only root may"
+    )
+
+
+def test_a_named_file_must_be_readable():
+    with closed_folder() as (folder, group):
+        (folder / "mine.toml").touch()
+        words = rf"--config .*mine\.toml cannot be read: Permission denied .*group {group} may"
+        with pytest.raises(ConfigError, match=words):
+            load_as_other_user(folder, file=folder / "mine.toml")
+        folder.chmod(0o755)
+        (folder / "mine.toml").chmod(0o600)
+        with pytest.raises(ConfigError, match=r"Permission denied \(only root may\)"):
+            load_as_other_user(folder, file=folder / "mine.toml")
+
+
+def test_the_service_needs_what_was_left_out():
+    partial = replace(default_config(), unread=(Path("/etc/kwsd/kwsd.toml"),))
+    with pytest.raises(ConfigError, match=r"kwsd\.toml cannot be read by this user"):
+        run_service(partial, default_config)
 
 
 def test_keyword_section(load):

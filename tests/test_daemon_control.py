@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from kwsd.ctl.client import request
 from kwsd.daemon.control import LARGEST_REQUEST_BYTES, ControlServer
-from kwsd.errors import BusError, UsageError
+from kwsd.errors import BusError, ConfigError, UsageError
 
 
 def add(fields: Mapping[str, Any]) -> object:
@@ -69,6 +70,31 @@ def test_nobody_there(tmp_path: Path) -> None:
 def test_a_second_server_is_refused(server: ControlServer) -> None:
     with pytest.raises(BusError, match="in use by another kwsd"):
         ControlServer(server.endpoint, {})
+
+
+@pytest.mark.parametrize("place", ["tcp://0.0.0.0:5578", "tcp://127.0.0.1:5578", "ipc://@kwsd"])
+def test_only_a_path_may_command(place: str) -> None:
+    with pytest.raises(ConfigError, match=r"bus\.control_endpoint = .*: must be ipc:///path"):
+        ControlServer(place, {})
+
+
+def test_a_file_at_its_path_stays(tmp_path: Path) -> None:
+    (tmp_path / "c").write_text("precious")
+    with pytest.raises(ConfigError, match="is not a socket"):
+        ControlServer(f"ipc://{tmp_path}/c", {})
+    assert (tmp_path / "c").read_text() == "precious"
+
+
+def test_a_service_that_strangers_could_command_does_not_start(
+    kwsd_command: list[str], tmp_path: Path
+) -> None:
+    settings = ["--set", f"bus.endpoint=ipc://{tmp_path}/e"]
+    settings += ["--set", "bus.control_endpoint=tcp://0.0.0.0:5578"]
+    done = subprocess.run(
+        [*kwsd_command, *settings], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 78, done.stderr
+    assert "must be ipc:///path" in done.stderr
 
 
 def test_an_oversized_request_ends_that_client_only(server: ControlServer) -> None:

@@ -22,7 +22,7 @@ PACKAGE_IN_BOX = "/run/package"
 PACKAGE_FOLDERS = ("/etc", "/opt", "/usr", "/var/lib")
 """Where a package may leave something."""
 
-pytestmark = pytest.mark.slow
+POSTINST = ROOT / "packaging/debian/postinst"
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,7 @@ def deb(package: Path, *words: str) -> str:
     ).stdout
 
 
+@pytest.mark.slow
 def test_name_and_fields_agree(package: Path) -> None:
     version, architecture = deb(
         package, "--show", "--showformat=${Version} ${Architecture}"
@@ -64,6 +65,7 @@ def test_name_and_fields_agree(package: Path) -> None:
     assert re.search(r"python3 \(>= 3\.\d+\), python3 \(<< 3\.\d+\)", needs)
 
 
+@pytest.mark.slow
 def test_everything_is_in_its_place_and_nothing_else(package: Path) -> None:
     lines = [line.split(None, 5) for line in deb(package, "--contents").splitlines()]
     modes = {line[5].removeprefix("."): (line[0], line[1]) for line in lines}
@@ -90,6 +92,7 @@ def test_everything_is_in_its_place_and_nothing_else(package: Path) -> None:
     assert deb(package, "--info").count("conffiles") == 1
 
 
+@pytest.mark.slow
 def test_no_build_folder_is_named_inside(package: Path, tmp_path: Path) -> None:
     subprocess.run(["dpkg-deb", "--raw-extract", str(package), str(tmp_path / "x")], check=True)
     for program in (tmp_path / "x/usr/bin").iterdir():
@@ -99,6 +102,7 @@ def test_no_build_folder_is_named_inside(package: Path, tmp_path: Path) -> None:
     assert not named
 
 
+@pytest.mark.slow
 def test_lintian_finds_no_error(package: Path) -> None:
     if shutil.which("lintian") is None:
         pytest.skip("no lintian: install lintian")
@@ -112,11 +116,39 @@ def test_lintian_finds_no_error(package: Path) -> None:
     assert result.returncode == 0, result.stdout[-3000:]
 
 
+@pytest.mark.parametrize("configured", [True, False])
+def test_configuring_does_not_need_the_configuration_file(tmp_path: Path, configured: bool) -> None:
+    """An upgrade where the administrator has deleted kwsd.toml, which dpkg leaves away."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("systemd-sysusers", "systemctl", "udevadm"):
+        (programs / name).write_text("#!/bin/sh\n")
+        (programs / name).chmod(0o755)
+    etc = tmp_path / "etc"
+    (etc / "conf.d").mkdir(parents=True)
+    if configured:
+        (etc / "kwsd.toml").touch(mode=0o640)
+    script = POSTINST.read_text().replace("/etc/kwsd", str(etc))
+    script = script.replace("root:kwsd", f"{os.getuid()}:{os.getgid()}")
+    done = subprocess.run(
+        ["sh", "-c", script, "postinst", "configure", "0.0.1"],
+        env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (etc / "kwsd.toml").exists() == configured
+    assert (etc / "clients").stat().st_mode & 0o777 == 0o750
+
+
 def listing(box: systemd_box.SystemdBox) -> set[str]:
     found = box.check("find", *PACKAGE_FOLDERS, "-not", "-type", "d", "-not", "-path", "*/dpkg/*")
     return set(found.splitlines())
 
 
+@pytest.mark.slow
 def test_installed_it_hears_and_purged_it_leaves_nothing(package: Path) -> None:
     if systemd_box.missing():
         pytest.skip(systemd_box.missing())
@@ -140,6 +172,7 @@ def walk_through(box: systemd_box.SystemdBox, file: str) -> None:
     assert box.check("kwsd", "--version").startswith("kwsd ")
     assert "kwsd" in box.check("id", "kwsd")
     assert box.check("stat", "--format=%U:%G %a", "/etc/kwsd/kwsd.toml") == "root:kwsd 640"
+    assert box.check("stat", "--format=%U:%G %a", "/etc/kwsd/clients") == "root:kwsd 750"
     assert box.run("systemctl", "is-enabled", "kwsd").stdout.strip() == "disabled"
     assert not box.succeeds("systemctl", "is-active", "kwsd")
 
@@ -151,6 +184,13 @@ def walk_through(box: systemd_box.SystemdBox, file: str) -> None:
     box.check("systemctl", "enable", "kwsd")
     box.check("systemctl", "start", "--no-block", "kwsd")
     box.check("sh", "-c", "for _ in $(seq 100); do kwsctl status && exit; sleep 0.3; done; exit 1")
+
+    # A configuration that the administrator deleted stays away, and the upgrade works.
+    box.check("rm", "/etc/kwsd/kwsd.toml")
+    box.check("dpkg", "--install", file, timeout_s=300)
+    assert "ok installed" in box.check("dpkg-query", "--show", "--showformat=${Status}", "kwsd")
+    assert not box.succeeds("test", "-e", "/etc/kwsd/kwsd.toml")
+    box.check("dpkg", "--install", "--force-confmiss", file, timeout_s=300)
 
     box.check("sh", "-c", "echo '# mine' >> /etc/kwsd/kwsd.toml")
     box.check("dpkg", "--install", "--force-confold", file, timeout_s=300)

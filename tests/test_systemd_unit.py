@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
@@ -53,3 +55,18 @@ def test_exposure_is_low(unit: Path) -> None:
     assert level is not None, result.stdout + result.stderr
     assert float(level[1]) <= HIGHEST_EXPOSURE
     assert result.returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a folder to a group")
+def test_configuration_is_for_root_and_the_daemon(tmp_path: Path) -> None:
+    accounts = tmp_path / "etc"
+    accounts.mkdir()
+    (accounts / "passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+    (accounts / "group").write_text("root:x:0:\nkwsd:x:901:\n")
+    command = ["systemd-tmpfiles", f"--root={tmp_path}", "--create", str(UNITS / "kwsd.tmpfiles")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for name in ("kwsd", "kwsd/conf.d", "kwsd/clients"):
+        found = (accounts / name).stat()
+        assert (found.st_uid, found.st_gid) == (0, 901), name
+        assert stat.S_IMODE(found.st_mode) == 0o750, name

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from kwsd.bridge.wyoming_settings import WyomingSettings
-from kwsd.errors import BusError, ConfigError
+from kwsd.errors import BusError
 from kwsd.sink.socket_lock import SocketLock
 
 KEEPALIVE_IDLE_S = 15
@@ -68,17 +68,7 @@ class WyomingServer:
             ) from None
 
     async def _open_path(self, path: Path, client: Client) -> None:
-        # Before the lock: whoever has the lock removes the path in the end.
-        if os.path.lexists(path) and not path.is_socket():
-            raise ConfigError(
-                f"uri = {self._uri}: {path} is there and is no socket; it is left as it is, "
-                "choose another path"
-            )
-        try:
-            self._lock = SocketLock("uri", f"ipc://{path}")
-        except BusError as error:
-            # The lock knows the bus's word for such a socket only.
-            raise BusError(str(error).replace("ipc://", "unix://", 1)) from None
+        self._lock = SocketLock("uri", self._uri)
         # asyncio removes a socket that somebody has left behind.
         self._server = await asyncio.start_unix_server(client, path)
         os.chmod(path, _SOCKET_MODE)

@@ -17,6 +17,7 @@ from typing import Any
 import zmq
 
 from kwsd.errors import BusError, KwsdError, UsageError
+from kwsd.sink.endpoint import check_control_endpoint
 from kwsd.sink.socket_lock import SocketLock
 
 log = logging.getLogger(__name__)
@@ -51,11 +52,14 @@ class ControlServer:
 
     Raises
     ------
+    ConfigError
+        The endpoint is not a path, or something else than a socket is there.
     BusError
         The endpoint cannot be bound, or another daemon has it.
     """
 
     def __init__(self, endpoint: str, commands: Mapping[str, Command]) -> None:
+        check_control_endpoint(endpoint)
         self.endpoint = endpoint
         self._commands = dict(commands)
         self._lock = SocketLock("bus.control_endpoint", endpoint)

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from types import FrameType
 
 from kwsd.config import Config
+from kwsd.config_files import readers
 from kwsd.daemon.file_limit import raise_file_limit
 from kwsd.daemon.input import live_input
 from kwsd.daemon.notify import Notifier
 from kwsd.daemon.saved_state import FILE_NAME, StateFile, state_directory
 from kwsd.daemon.service import Service
+from kwsd.errors import ConfigError
 from kwsd.sink.curve import secured_endpoint
 from kwsd.sink.endpoint import CONTROL_SOCKET, default_endpoint
 from kwsd.sink.zmq import BusSink
@@ -32,6 +34,7 @@ def run_service(config: Config, load: Callable[[], Config]) -> None:
     KwsdError
         What prevents the start.
     """
+    _refuse_unread(config)
     raise_file_limit()
     bus = BusSink(
         config.bus.endpoint or default_endpoint(),
@@ -39,9 +42,15 @@ def run_service(config: Config, load: Callable[[], Config]) -> None:
         linger_ms=config.bus.linger_ms,
         secured=secured_endpoint(config.bus),
     )
+
+    def load_again() -> Config:
+        again = load()
+        _refuse_unread(again)
+        return again
+
     try:
         state = StateFile(state_directory() / FILE_NAME)
-        service = Service(config, load, live_input, bus, Notifier(), state)
+        service = Service(config, load_again, live_input, bus, Notifier(), state)
         service.listen_to(
             config.bus.control_endpoint or default_endpoint(socket_name=CONTROL_SOCKET)
         )
@@ -61,3 +70,12 @@ def run_service(config: Config, load: Callable[[], Config]) -> None:
             service.close()
     finally:
         bus.close()
+
+
+def _refuse_unread(config: Config) -> None:
+    """A replay can do without the installed files; what listens must not fall back to defaults."""
+    for path in config.unread:
+        raise ConfigError(
+            f"{path} cannot be read by this user, and the service needs it ({readers(path)} may); "
+            "start it as one of those, or name a file with --config"
+        )

@@ -6,7 +6,9 @@ client has its own pair, and the folder of public keys is the list of those who 
 
 from __future__ import annotations
 
+import grp
 import logging
+import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,9 @@ from kwsd.sink.endpoint import check_endpoint
 log = logging.getLogger(__name__)
 
 KEY_SUFFIX = ".key"
+_DOMAIN = "kwsd"
+_KEY_CHARACTERS = 40
+"""Of a key in Z85: 32 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,31 +87,57 @@ class CurveGate:
                 f"bus.tcp_endpoint = {secured.endpoint} needs a libzmq with CURVE (libsodium)"
             )
         self._public, self._secret = _server_pair(secured.key_file)
-        self._clients = secured.clients
-        _count_clients(self._clients)
+        self._clients = _Clients(secured.clients)
         self._authenticator = ThreadAuthenticator(context)
+        # Not its configure_curve: that only logs what it cannot read, and goes on with what it had.
+        self._authenticator.configure_curve_callback(_DOMAIN, self._clients)
         self._authenticator.start()
-        self.reload()
 
     def secure(self, channel: zmq.Socket[Any]) -> None:
         """Make a socket a CURVE server; before it is bound."""
         channel.setsockopt(zmq.CURVE_SERVER, 1)
         channel.setsockopt(zmq.CURVE_PUBLICKEY, self._public)
         channel.setsockopt(zmq.CURVE_SECRETKEY, self._secret)
-        channel.setsockopt(zmq.ZAP_DOMAIN, b"kwsd")
+        channel.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN.encode())
 
     def reload(self) -> None:
-        """Read the folder of clients again; connections that stand are not cut."""
-        log.info("%d clients may use the encrypted bus", _count_clients(self._clients))
-        self._authenticator.configure_curve(domain="kwsd", location=str(self._clients))
+        """Read the folder of clients again; connections that stand are not cut.
+
+        Raises
+        ------
+        ConfigError
+            The folder or a key cannot be read; those who may connect stay the same.
+        """
+        self._clients.reload()
 
     def close(self) -> None:
         """Stop its thread."""
         self._authenticator.stop()
 
 
+class _Clients:
+    """Who may connect: the keys in a folder, replaced as a whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._keys: frozenset[bytes] = frozenset()
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the folder; raises `ConfigError` and changes nothing where that fails."""
+        self._keys = _client_keys(self._folder)
+        log.info("%d clients may use the encrypted bus", len(self._keys))
+
+    def callback(self, domain: str, key: bytes) -> bool:
+        """Answer pyzmq, on its thread, whether this key may connect."""
+        return key in self._keys
+
+
 def write_pair(folder: Path, name: str) -> tuple[Path, Path]:
     """Make a new pair of keys: ``NAME.key`` is public, ``NAME.key_secret`` is for its owner.
+
+    Where root makes them, the secret is for the folder's group too: in ``/etc/kwsd`` that is the
+    daemon, which could not read it otherwise.
 
     Raises
     ------
@@ -114,10 +145,10 @@ def write_pair(folder: Path, name: str) -> tuple[Path, Path]:
         There is one already, or the folder cannot be written.
     """
     public, secret = folder / f"{name}.key", folder / f"{name}.key_secret"
-    for path in (public, secret):
-        if path.exists():
-            raise ConfigError(f"{path} is there already; remove it or choose another name")
     try:
+        for path in (public, secret):
+            if path.exists():
+                raise ConfigError(f"{path} is there already; remove it or choose another name")
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         # Nobody may read the secret in the moment between its making and its mode.
         secret.touch(mode=0o600)
@@ -125,6 +156,9 @@ def write_pair(folder: Path, name: str) -> tuple[Path, Path]:
 
         create_certificates(str(folder), name)
         secret.chmod(0o600)
+        if os.geteuid() == 0:
+            os.chown(secret, -1, folder.stat().st_gid)
+            secret.chmod(0o640)
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written: {error.strerror or error}") from None
     return public, secret
@@ -133,16 +167,19 @@ def write_pair(folder: Path, name: str) -> tuple[Path, Path]:
 def _server_pair(path: Path) -> tuple[bytes, bytes]:
     try:
         mode = path.stat().st_mode
-        from zmq.auth import load_certificate
-
-        public, secret = load_certificate(str(path))
+        public, secret = _load(path)
     except FileNotFoundError:
         raise MissingFileError(
-            f"bus.curve_key_file = {path}: no such file; make one with "
+            f"bus.curve_key_file = {path}: no such file; make one, as root, with "
             f"kwsctl keygen {path.name.removesuffix('.key_secret')} --directory {path.parent}"
         ) from None
+    except PermissionError:
+        raise ConfigError(f"bus.curve_key_file = {_refused(path, 640)}") from None
     except (OSError, ValueError) as error:
-        raise ConfigError(f"bus.curve_key_file = {path} cannot be read: {error}") from None
+        raise ConfigError(
+            f"bus.curve_key_file = {path} cannot be read: {_reason(error)}; "
+            "name the .key_secret file that kwsctl keygen made"
+        ) from None
     if secret is None:
         raise ConfigError(
             f"bus.curve_key_file = {path} holds no secret key; name the .key_secret file"
@@ -155,11 +192,64 @@ def _server_pair(path: Path) -> tuple[bytes, bytes]:
     return public, secret
 
 
-def _count_clients(folder: Path) -> int:
+def _client_keys(folder: Path) -> frozenset[bytes]:
+    """The public keys in a folder; raises `ConfigError` for the first that cannot be read."""
     try:
-        return sum(path.suffix == KEY_SUFFIX for path in folder.iterdir())
+        # Names that start with a dot are those of editors and of copies under way.
+        paths = sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix == KEY_SUFFIX and not path.name.startswith(".")
+        )
+    except PermissionError:
+        raise ConfigError(f"bus.curve_clients_directory = {_refused(folder, 750)}") from None
     except OSError as error:
         raise ConfigError(
             f"bus.curve_clients_directory = {folder} cannot be read: {error.strerror}; create it "
             "and put each client's .key file there"
         ) from None
+    keys = set()
+    for path in paths:
+        try:
+            keys.add(_load(path)[0])
+        except PermissionError:
+            raise ConfigError(f"bus.curve_clients_directory: {_refused(path, 640)}") from None
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"bus.curve_clients_directory: {path} cannot be read: {_reason(error)}; "
+                "copy it again, or remove it"
+            ) from None
+    return frozenset(keys)
+
+
+def _load(path: Path) -> tuple[bytes, bytes | None]:
+    """Public and secret key of a file; raises `ValueError` where one is not whole."""
+    from zmq.auth import load_certificate
+    from zmq.utils.z85 import Z85CHARS
+
+    # Opened here, since pyzmq hides why it cannot be.
+    path.open("rb").close()
+    try:
+        public, secret = load_certificate(str(path))
+    except (ValueError, IndexError):
+        raise ValueError("there is no public key in it") from None
+    for key in (public, secret):
+        if key is not None and (len(key) != _KEY_CHARACTERS or not set(key) <= set(Z85CHARS)):
+            raise ValueError(f"a key in it is not {_KEY_CHARACTERS} characters of Z85")
+    return public, secret
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _refused(path: Path, mode: int) -> str:
+    """What to say of a file or folder that this process may not read; `mode` is octal digits."""
+    try:
+        group = grp.getgrgid(os.getegid()).gr_name
+    except KeyError:
+        group = str(os.getegid())
+    return (
+        f"{path} may not be read by this process; as root: chgrp {group} {path} && "
+        f"chmod {mode} {path}; its folder must let the group {group} in, too"
+    )

@@ -1,4 +1,4 @@
-"""Bus endpoints: where the event socket may be bound."""
+"""Bus endpoints: where the event socket and the control socket may be bound."""
 
 from __future__ import annotations
 
@@ -61,6 +61,28 @@ def check_endpoint(endpoint: str, key: str = "bus.endpoint", encrypted: bool = F
             f"{key} = {endpoint}: addresses beyond loopback need CURVE encryption; set "
             "bus.tcp_endpoint and bus.curve_key_file, or use tcp://127.0.0.1:port or ipc://"
         )
+
+
+def check_control_endpoint(endpoint: str) -> None:
+    """Refuse a control endpoint that strangers could open: only a path has an owner and a mode.
+
+    Parameters
+    ----------
+    endpoint : str
+        ``ipc:///path``; neither TCP, on loopback either, nor an abstract socket (``ipc://@name``).
+
+    Raises
+    ------
+    ConfigError
+        Another transport, or a path that is too long.
+    """
+    key = "bus.control_endpoint"
+    if not endpoint.startswith("ipc://") or endpoint.startswith("ipc://@"):
+        raise ConfigError(
+            f"{key} = {endpoint}: must be ipc:///path, since whoever may open it may listen and "
+            "command; leave it out for the runtime directory, and use kwsctl on the machine itself"
+        )
+    check_endpoint(endpoint, key)
 
 
 def _is_loopback(host: str) -> bool:

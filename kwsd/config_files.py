@@ -1,0 +1,132 @@
+"""Configuration files: which there are, what they hold, and which this user may not read."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kwsd.errors import ConfigError, MissingFileError
+
+log = logging.getLogger(__name__)
+
+SYSTEM_DIRECTORY = Path("/etc/kwsd")
+FILE_NAME = "kwsd.toml"
+PARTS_DIRECTORY = "conf.d"
+
+Tables = list[tuple[Path, dict[str, Any]]]
+
+
+def read_named(file: Path) -> dict[str, Any]:
+    """Read the file that ``--config`` names.
+
+    Raises
+    ------
+    MissingFileError
+        It is not there.
+    ConfigError
+        It cannot be read, or is not TOML.
+    """
+    try:
+        if _is_file(file):
+            return _read_toml(file)
+    except PermissionError as error:
+        raise ConfigError(
+            f"--config {file} cannot be read: {error.strerror} ({readers(file)} may); "
+            "name a copy that you may read"
+        ) from None
+    raise MissingFileError(f"--config {file}: no such file")
+
+
+def read_installed(
+    environment: Mapping[str, str], system_directory: Path
+) -> tuple[Tables, tuple[Path, ...]]:
+    """Read the system's files and the user's; what may not be read is left out with a warning.
+
+    Parameters
+    ----------
+    environment : mapping
+        Variables that say where the user's files are.
+    system_directory : Path
+        Where the system's are.
+
+    Returns
+    -------
+    tables : list of (Path, dict)
+        What is there, later ones over earlier ones.
+    unread : tuple of Path
+        Files and folders that this user may not read; of a folder that may not be entered, the
+        file that would be looked for first.
+
+    Raises
+    ------
+    ConfigError
+        A file is not TOML, or cannot be read for another reason.
+    """
+    home = environment.get("XDG_CONFIG_HOME") or str(Path(environment.get("HOME", "/")) / ".config")
+    files: list[Path] = []
+    parts: list[Path] = []
+    unread: list[Path] = []
+    for directory in (system_directory, Path(home) / "kwsd"):
+        try:
+            if _is_file(directory / FILE_NAME):
+                files.append(directory / FILE_NAME)
+            folder = directory / PARTS_DIRECTORY
+            parts += sorted(folder / name for name in os.listdir(folder) if name.endswith(".toml"))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError as error:
+            unread.append(Path(error.filename))
+    tables: Tables = []
+    for path in (*files, *parts):
+        try:
+            tables.append((path, _read_toml(path)))
+        except PermissionError:
+            unread.append(path)
+    for path in unread:
+        log.warning("%s is left out: this user may not read it; %s may", path, readers(path))
+    return tables, tuple(unread)
+
+
+def readers(path: Path) -> str:
+    """Who may read a file, for messages; where it cannot be seen, who may read its folder."""
+    for place in (path, *path.parents):
+        try:
+            if place.stat().st_mode & stat.S_IRGRP:
+                return f"members of the group {place.group()}"
+            return f"only {place.owner()}"
+        except OSError:
+            continue
+        except KeyError:
+            # A number without a name.
+            break
+    return "only its owner"
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; raises `PermissionError` where that cannot be known."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except PermissionError:
+        raise
+    except OSError:
+        return False
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    """A file's tables; raises `ConfigError`, or `PermissionError` for the caller to judge."""
+    try:
+        with path.open("rb") as stream:
+            return tomllib.load(stream)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not valid TOML: it must be UTF-8 text") from None
+    except PermissionError:
+        raise
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None
