@@ -29,6 +29,7 @@ from benchmarks.ending import ended
 from benchmarks.trial import Trial, make_parser, opened
 from kwsd.errors import UsageError
 from kwsd.evaluate.curve import Curve
+from kwsd.evaluate.index import voice
 from kwsd.evaluate.selection import Positive
 from kwsd.evaluate.surroundings import QUIET
 from kwsd.progress import Report
@@ -82,7 +83,7 @@ def grouped(
     """Recordings of unheard words by word and by whether their speaker is one of `trained`."""
     found: dict[tuple[int, int], list[Positive]] = {}
     for recording in recordings:
-        who = recording.speaker
+        who = voice(recording.set, recording.speaker)
         people = 2 if not who else int(who in trained)
         positive = Positive(recording.path, who)
         found.setdefault((phrases.index(recording.phrase), people), []).append(positive)
@@ -167,7 +168,7 @@ def _asked(args: argparse.Namespace) -> tuple[list[Group], Rehearsal]:
         for split in ("train", "dev")
     }
     words = [r for part in parts.values() for r in part if r.phrase in args.unheard]
-    trained = {r.speaker for r in parts["train"] if r.phrase not in args.unheard}
+    trained = {voice(r.set, r.speaker) for r in parts["train"] if r.phrase not in args.unheard}
     groups = grouped(words, args.phrases, trained)
     others = [r for r in parts["dev"] if r.phrase not in args.unheard]
     others += [r for folder in args.dev_negatives for r in plain_folder(folder, "speech")]

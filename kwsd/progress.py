@@ -16,6 +16,10 @@ Report = Callable[[str], None]
 """Gets one line now and then."""
 
 
+def silent(_: str) -> None:
+    """A report that nobody reads."""
+
+
 @contextmanager
 def progress(title: str, duration_s: float | None) -> Iterator[Advance]:
     """Show a bar while the block runs, if that makes sense.

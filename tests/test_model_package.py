@@ -194,6 +194,15 @@ def vectors_of(package):
         return dict(file)
 
 
+def test_vectors_in_any_order_of_memory(package):
+    arrays = {name: np.asfortranarray(array) for name, array in vectors_of(package).items()}
+    np.savez(package / "vectors.npz", **arrays)
+    sign(package, "vectors.npz")
+    loaded = load_vectors(load_package(package))
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(loaded[name], array)
+
+
 def test_vectors_that_disagree(package):
     arrays = vectors_of(package)
     arrays["s1_out"] = np.roll(arrays["s1_out"], 1, axis=0)

@@ -13,6 +13,7 @@ from kwsd.train.phrase import (
     VOWELS,
     WORDS,
     contains,
+    contains_word,
     edit_phonemes,
     lint,
     near_words,
@@ -33,15 +34,36 @@ def test_stress_spaces_and_punctuation_are_no_phones():
 @pytest.mark.parametrize(
     ("phonemes", "phrase", "holds"),
     [
-        ("kəmpjˈuːtəz.", "kəmpjutə", True),
         ("kəmpjˈutəɹ.", "kəmpjuTəɹ", True),
-        ("vjˈuː ɡlˈæːs.", "vjuɡlæs", True),
-        ("kəmpjˈuːt.", "kəmpjutə", False),
-        ("kəmpjˈuːt.", "", False),
+        ("kəmpjˈuTəɹz.", "kəmpjuTəɹ", True),
+        ("kəmpjˈut.", "kəmpjuTəɹ", False),
+        ("kəmpjˈut.", "", False),
     ],
 )
 def test_a_phrase_is_found_in_what_is_said(phonemes, phrase, holds):
     assert contains(phonemes, phrase) is holds
+
+
+@pytest.mark.parametrize(
+    ("phonemes", "phrase", "holds"),
+    [
+        ("kəmpjˈuːtə.", "kəmpjutə", True),
+        ("kəmpjˈuːtəz.", "kəmpjutə", True),
+        ("ðə kəmpjˈuːtə ɪz ˈɒn.", "kəmpjutə", True),
+        ("kəmpjˈuːtəbᵊl.", "kəmpjutə", False),
+        ("kəmpjˈuːt.", "kəmpjutə", False),
+        ("vjˈuː ɡlˈɑːs.", "vjuɡlɑs", True),
+        ("vjˈuːɡlˈɑːs?", "vjuɡlɑs", True),
+        ("ˌQkˈA ˈɒtQ.", "QkAɒtQ", True),
+        ("lˈAt ˌɒf.", "At", False),
+    ],
+)
+def test_a_british_phrase_is_found_where_a_word_ends(phonemes, phrase, holds):
+    assert contains_word(phonemes, phrase) is holds
+
+
+def test_british_vowels_are_phones():
+    assert phones("snˈQbYː hˈɒt ɡlˈas") == "snQbYhɒtɡlas"
 
 
 def test_capitals_are_kept_for_they_are_letters():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from kwsd.train.plan import (  # noqa: E402
     make_corpora,
     make_lessons,
     pools_key,
+    tell_of_others,
 )
 from kwsd.train.pools import Amounts, Spoken  # noqa: E402
 from kwsd.train.recordings import Recording  # noqa: E402
@@ -81,6 +83,32 @@ def test_a_recording_that_was_cut_anew_makes_new_pools(tmp_path: Path) -> None:
     assert pools_key(asked, SPOKEN) == pools and checkpoint_key(asked, SPOKEN) != checkpoint
     path.write_bytes(b"cut")
     assert pools_key(asked, SPOKEN) != pools
+
+
+def test_a_recording_of_the_same_length_makes_new_pools(tmp_path: Path) -> None:
+    train, judged, room = (tmp_path / name for name in ("a.wav", "c.wav", "room.wav"))
+    asked = replace(
+        plan("computer"),
+        train=(recording(str(train)),),
+        develop=(recording(str(judged)),),
+        responses=(room,),
+    )
+    keys = set()
+    for path in (train, judged, room):
+        path.write_bytes(b"once")
+    for path in (train, judged, room):
+        os.utime(path, ns=(1, 1))
+        keys.add((pools_key(asked, SPOKEN), checkpoint_key(asked, SPOKEN)))
+    assert len({pools for pools, _ in keys}) == 2 and len({key for _, key in keys}) == 3
+
+
+def test_what_lies_there_of_other_recordings_is_said(tmp_path: Path) -> None:
+    lines: list[str] = []
+    tell_of_others(tmp_path, lines.append)
+    assert not lines
+    (tmp_path / "pools-0123.npz").write_bytes(b"x")
+    tell_of_others(tmp_path, lines.append)
+    assert "of other recordings or options" in lines[0] and str(tmp_path) in lines[0]
 
 
 def test_the_renderings_of_another_phrase_of_the_same_name_are_not_taken() -> None:

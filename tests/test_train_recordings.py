@@ -89,6 +89,10 @@ def test_the_card_gets_what_was_used(data: Path) -> None:
         "GFDL 1.3",
         "Attribution-ShareAlike 4.0 International",
         "GNU General Public License",
+        "CC-BY-SAv4.0",
+        "ODbLv1.0",
+        "LGPLLR",
+        "GNU GPLs",
     ],
 )
 def test_share_alike_is_known_however_it_is_written(tmp_path: Path, licence: str) -> None:

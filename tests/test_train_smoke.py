@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -290,7 +291,12 @@ def test_a_package_is_what_a_training_begins_with(
     card = (tmp_path / "model" / "chirp_word" / "CARD.md").read_text()
     assert "--start jarvis" in card and "Began with the layers of jarvis 0.1.0" in card
     assert "| jarvis 0.1.0, the layers to begin with | Apache-2.0 |" in card
-    assert load_package(tmp_path / "model" / "chirp_word").network.stat().st_size < 100_000
+    first = load_package(tmp_path / "model" / "chirp_word")
+    assert first.network.stat().st_size < 100_000
+    # What it begins with is what it replaces: the card names the network that there was.
+    began_with = hashlib.sha256(first.network.read_bytes()).hexdigest()
+    assert main([*arguments, str(first.path)]) == 0
+    assert f"(SHA-256 of its network: {began_with})" in (first.path / "CARD.md").read_text()
     capsys.readouterr()
     assert main([*arguments, "jarvi"]) == MissingFileError.exit_code
     assert "jarvi" in capsys.readouterr().err

@@ -25,7 +25,6 @@ from kwsd.compile.configuration import (
 from kwsd.errors import ModelError, OutputError
 from kwsd.model.package import ModelPackage
 from kwsd.model.write import archive
-from kwsd.output_folder import check_own
 
 README = """\
 {name} {version} for the AIPU, target {target}
@@ -88,8 +87,10 @@ def write_kit(folder: Path, package: ModelPackage, target: str, steps: Steps) ->
                 "such a name; export the network with plain names"
             )
     files = kit_files(package, target, steps)
-    if not (folder / COMPASS_FILE).is_file():
-        check_own(folder, ())
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / COMPASS_FILE).is_file():
+        raise OutputError(
+            f"{folder} is there and is no kit of kwsmodel compile: name another folder with --work"
+        )
     try:
         for name, data in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

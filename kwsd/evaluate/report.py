@@ -181,6 +181,7 @@ def as_dict(report: Report) -> dict[str, Any]:
             "at": name,
             "threshold": threshold,
             "count": len(groups),
+            "said_by": result.said_by,
             "groups": {
                 speaker: {"misses": misses, "positives": total}
                 for speaker, (misses, total) in groups.items()

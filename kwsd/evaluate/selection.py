@@ -1,17 +1,17 @@
 """Selection: which recordings are positives, which negatives, and who speaks.
 
 Folders say it alone, or with an index: a CSV with the columns path (relative to the index), label,
-speaker and split, of which all but path may be missing.
+set, speaker and split, of which all but path may be missing.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kwsd.errors import AudioError, MissingFileError, UsageError
+from kwsd.evaluate.index import read_rows, voice
 from kwsd.evaluate.label import same_word
 from kwsd.evaluate.recording import find_recordings
 
@@ -24,7 +24,7 @@ class Positive:
     """The file."""
 
     speaker: str
-    """Who speaks, as the index has it; empty where it is not known."""
+    """Who speaks, by collection and name as the index has them; empty where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def select(
         if fits(path, wanted=False) and path.resolve() not in heard
     ]
     return Selection(
-        tuple(Positive(p, rows.get(p.resolve(), {}).get("speaker") or "") for p in chosen),
+        tuple(Positive(p, _voice(rows.get(p.resolve(), {}))) for p in chosen),
         tuple(others),
     )
 
@@ -116,17 +116,19 @@ def read_index(path: Path) -> Index:
         It is not there.
     AudioError
         It has no column ``path``.
+    ConfigError
+        It is no table in UTF-8, or a row of it is none.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if "path" not in (reader.fieldnames or []):
-                raise AudioError(f"{path} has no column 'path': it is no index of recordings")
-            return {(path.parent / row["path"]).resolve(): row for row in reader}
-    except FileNotFoundError:
-        raise MissingFileError(f"--index {path}: no such file") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise AudioError(f"{path} cannot be read as an index: {error}") from None
+    if not path.exists():
+        raise MissingFileError(f"--index {path}: no such file")
+    columns, rows = read_rows(path)
+    if "path" not in columns:
+        raise AudioError(f"{path} has no column 'path': it is no index of recordings")
+    return {(path.parent / row.cells["path"]).resolve(): row.cells for row in rows}
+
+
+def _voice(row: dict[str, str]) -> str:
+    return voice(row.get("set", ""), row.get("speaker", ""))
 
 
 def _says(row: dict[str, str], label: str) -> bool:

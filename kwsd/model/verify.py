@@ -57,9 +57,9 @@ def _steps(
             if version != (1, 0):
                 raise ValueError(f"{spec.name} has array format {version}, written is (1, 0)")
             shape, transposed, stored = np.lib.format.read_array_header_1_0(stream)
-            if (shape, stored, transposed) == (want, dtype, False):
+            if (shape, stored) == (want, dtype):
                 content = stream.read(dtype.itemsize * math.prod(want))
-                return np.frombuffer(content, dtype).reshape(want)
+                return np.frombuffer(content, dtype).reshape(want, order="F" if transposed else "C")
         found = f"{stored} {list(shape)}"
     raise ModelError(f"{file}: {spec.name} is {found}, expected {dtype} {list(want)}")
 

@@ -259,7 +259,7 @@ def _own_files(folder: Path) -> set[str]:
     """What a package says that it holds; of a damaged one what every package holds."""
     own = {DESCRIPTION_FILE, NETWORK_FILE, VECTORS_FILE, CARD_FILE}
     try:
-        listed = tomllib.loads((folder / DESCRIPTION_FILE).read_text())["files"]
+        listed = tomllib.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))["files"]
     except (OSError, ValueError, KeyError, RecursionError):
         return own
     return own | set(listed) if isinstance(listed, dict) else own

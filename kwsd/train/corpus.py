@@ -26,6 +26,9 @@ from kwsd.worker_pool import worker_pool
 FloatArray = NDArray[np.float32]
 KINDS = ("positive", "near", "other")
 
+RENDERING = 2
+"""Raise it where an item of the same phrase, seed, kind and number changes."""
+
 OUTLIER_VOICES = frozenset(
     "em_santa pm_santa am_santa em_alex ef_dora jf_tebukuro jf_alpha zf_xiaobei zm_yunxia".split()
 )
@@ -52,6 +55,11 @@ class Item:
     speed: float
     seconds: float
     split: str
+
+
+def phrase_number(phrase: str) -> int:
+    """The same number for a phrase in every run."""
+    return zlib.crc32(phrase.encode())
 
 
 class Renderer:
@@ -91,7 +99,7 @@ class Renderer:
         if kind == "near":
             if rng.random() < 0.5:
                 if self._near is None:
-                    self._near = near_words(self.phrase, say(self.phrase))
+                    self._near = near_words(self.phrase, say(spoken_form(self.phrase)))
                 word = self._near[int(rng.integers(len(self._near)))]
                 return say(f"{word.capitalize()}.", british)
             return edit_phonemes(say(spoken_form(self.phrase), british), rng) + "."
@@ -101,9 +109,9 @@ class Renderer:
 
     def render(self, kind: str, number: int, seed: int) -> tuple[FloatArray, Item] | None:
         """One item, or None where the result cannot be what was asked for."""
-        # With the phrase: words that train together are said by other speakers, beside other talk.
-        own = zlib.crc32(self.phrase.encode())
-        rng = np.random.default_rng([seed, own, KINDS.index(kind), number])
+        # Words are said by the same speakers; talk must differ, or it counts once for each word.
+        own = [phrase_number(self.phrase)] if kind == "other" else []
+        rng = np.random.default_rng([seed, KINDS.index(kind), number, *own])
         style, recipe, voices = self.style(rng)
         british = voices[0].startswith("b") or rng.random() < 0.15
         speed = float(np.exp(rng.uniform(*np.log(SPEED_RANGE))))

@@ -9,15 +9,19 @@ from __future__ import annotations
 import gzip
 import importlib.resources
 import json
+import re
 from functools import lru_cache
 
 import numpy as np
 
 from kwsd.errors import RuntimeUnavailable, UsageError
 
-VOWELS = "ɑæʌɔɛɜɪiʊuAIOWYəᵊ"
+VOWELS = "ɑæʌɔɛɜɪiʊuAIOWYəᵊᵻQɒaɐ"
+"""The last four are British alone."""
+
 FULL_VOWELS = "ɑæʌɔɛɜɪiʊuAIOWY"
 CONSONANTS = "bdfɡhkmnpstvwzθðʃʒʧʤŋɹjlɾT"
+STRESS_AND_LENGTH = "ˈˌː"
 MIN_PHONES = 5
 MAX_PHONES = 30
 MIN_VOWELS = 2
@@ -175,6 +179,20 @@ def contains(phonemes: str, phrase_phones: str) -> bool:
     """Whether something says the phrase, stress, pauses and flapped t not regarded."""
     said = phones(phonemes).replace("T", "t")
     return bool(phrase_phones) and phrase_phones.replace("T", "t") in said
+
+
+def contains_word(phonemes: str, phrase_phones: str) -> bool:
+    """Whether something says the phrase and then a word ends, inflected or not.
+
+    For British phrases: they lack the r at their end, so "computer" is the beginning of
+    "computable", which is no "computer" but the best of negatives.
+    """
+    if len(phrase_phones) < MIN_PHONES:
+        return False
+    said = "".join(s if phones(s) else "" if s in STRESS_AND_LENGTH else " " for s in phonemes)
+    # Words of the phrase may be parted or run together.
+    phrase = " ?".join(phrase_phones.replace("T", "t"))
+    return re.search(f"{phrase}(?:[szd]|[ɪᵻ]z|ɪŋ)?(?: |$)", said.replace("T", "t")) is not None
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from kwsd.errors import UsageError
 from kwsd.evaluate.label import letters
 from kwsd.model.package import ModelPackage
 from kwsd.progress import Report
-from kwsd.train.corpus import build_corpus
+from kwsd.train.corpus import RENDERING, build_corpus, phrase_number
 from kwsd.train.file_stamp import stamp
 from kwsd.train.fit import FitConfig
 from kwsd.train.kokoro import Kokoro
@@ -23,6 +22,10 @@ from kwsd.train.teacher import Lesson
 
 RECIPE = 4
 """Raise it where what pools or lessons hold changes: those of before are not used then."""
+
+
+KEPT = ("pools-*.npz", "lessons-*.npz", "heard-*.npz", "checkpoint-*.pt")
+"""What a training leaves in the work folder, beside corpora."""
 
 
 @dataclass(frozen=True)
@@ -127,15 +130,15 @@ def make_corpora(plan: Plan, report: Report) -> tuple[Spoken, ...]:
             if done % 50 == 0:
                 report(f"rendered {done}")
         report(f"corpus: {folder}, {done} new renderings")
-        ways = (said[target.phrase], british[target.phrase])
-        spoken.append(Spoken(target.phrase, folder, ways[0], tuple(map(phones, ways))))
+        phonemes, other = said[target.phrase], british[target.phrase]
+        spoken.append(Spoken(target.phrase, folder, phonemes, phones(phonemes), phones(other)))
     return tuple(spoken)
 
 
 def corpus_folder(plan: Plan, target: Target) -> Path:
     """Where the renderings of a phrase are kept; those of another one of the same name are not."""
-    phrase = hashlib.sha256(target.phrase.encode()).hexdigest()[:8]
-    return plan.work / target.name / f"corpus-{plan.seed}-{phrase}"
+    number = phrase_number(target.phrase)
+    return plan.work / target.name / f"corpus-{RENDERING}-{plan.seed}-{number}"
 
 
 def _check_apart(spelt: Sequence[str], plan: Plan) -> None:
@@ -177,11 +180,23 @@ def make_pools(plan: Plan, spoken: Sequence[Spoken], report: Report) -> Pools:
     if cached.is_file():
         report(f"pools: {cached}")
         return load(cached)
+    tell_of_others(plan.work, report)
     pools = prepare(
         spoken, plan.train, plan.amounts, plan.seed, report, plan.responses, plan.workers
     )
     save(pools, cached)
     return pools
+
+
+def tell_of_others(work: Path, report: Report) -> None:
+    """Say what lies there of other recordings or options: it does not serve, and takes room."""
+    others = [path for kind in KEPT for path in sorted(work.glob(kind))]
+    if others:
+        size_gb = sum(path.stat().st_size for path in others) / 1e9
+        report(
+            f"{work} holds pools, lessons or checkpoints of other recordings or options "
+            f"({size_gb:.1f} GB): made anew beside them, remove what is no longer needed"
+        )
 
 
 def make_lessons(plan: Plan, spoken: Sequence[Spoken], report: Report) -> list[Lesson]:

@@ -24,7 +24,7 @@ from kwsd.errors import AudioError
 from kwsd.progress import Report
 from kwsd.train.corpus import Item, load_manifest
 from kwsd.train.listen import LogPower, log_power, read_audio
-from kwsd.train.phrase import contains
+from kwsd.train.phrase import contains, contains_word
 from kwsd.train.recordings import Recording
 from kwsd.train.rooms import Room, measured_rooms, simulate_rooms
 from kwsd.train.stationary import stationary_noises
@@ -88,8 +88,15 @@ class Spoken:
     phonemes: str = ""
     """Pronunciation with stress."""
 
-    phones: tuple[str, ...] = ()
-    """Pronunciations, American and British: a rendering that contains one is no negative."""
+    phones: str = ""
+    """Pronunciation: a rendering that contains it is no negative."""
+
+    british: str = ""
+    """The same as British voices say it: a rendering that has it for a word is no negative."""
+
+    def said_in(self, phonemes: str) -> bool:
+        """Whether a rendering says the phrase, in either way."""
+        return contains(phonemes, self.phones) or contains_word(phonemes, self.british)
 
     def rendered(self, split: str, counts: dict[str, int]) -> list[tuple[Path, Item]]:
         """Renderings of one part, and what each is; `counts` says how many of each kind count."""
@@ -157,11 +164,11 @@ def prepare(
     if responses:
         rooms += measured_rooms(responses, [room.loudspeaker for room in rooms], rng)
     music = _played_sounds(recordings)
-    unwanted = tuple(phones for item in spoken for phones in item.phones)
+    unwanted = tuple(item.phones for item in spoken if item.phones)
     studio = Studio(seed, tuple(rooms), music, unwanted)
     report(f"rooms: {len(rooms)}, sounds to play: {len(music)}")
     music_s = sum(map(len, music)) / SAMPLE_RATE_HZ
-    pieces = _pieces(spoken, recordings, amounts, music_s, unwanted)
+    pieces = _pieces(spoken, recordings, amounts, music_s)
     numbered = [replace(piece, number=number) for number, piece in enumerate(pieces)]
     words: list[Word] = []
     clips: Counter[int] = Counter()
@@ -195,14 +202,13 @@ def _pieces(
     recordings: Sequence[Recording],
     amounts: Amounts,
     music_s: float,
-    unwanted: Sequence[str],
 ) -> list[Piece]:
     pieces: list[Piece] = []
     for number, item in enumerate(spoken):
         for path, row in item.rendered("train", amounts.renderings):
             if row.kind == "positive":
                 pieces.append(Piece("rendered word", 0, path, phrase=number))
-            elif not any(contains(row.phonemes, phones) for phones in unwanted):
+            elif not any(each.said_in(row.phonemes) for each in spoken):
                 pieces.append(Piece("synthetic", 0, path))
         for _ in range(-(-amounts.sayings // SAYINGS_A_PIECE) if item.phonemes else 0):
             pieces.append(Piece("sayings", 0, phonemes=item.phonemes, phrase=number))

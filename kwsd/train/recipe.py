@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kwsd.digest import sha256_hex
 from kwsd.errors import AudioError
+from kwsd.evaluate.index import voice
 from kwsd.evaluate.jobs import Job, repeated
 from kwsd.evaluate.jobs import plan as plan_jobs
 from kwsd.evaluate.judge import Question, judge
@@ -316,7 +317,7 @@ def _selection(plan: Plan, target: Target, spoken: Spoken) -> Selection:
     others: list[Path] = []
     for recording in plan.develop:
         if recording.role == "positive" and recording.phrase == target.phrase:
-            own.append(Positive(recording.path, recording.speaker))
+            own.append(Positive(recording.path, voice(recording.set, recording.speaker)))
         elif recording.role == "positive":
             others.append(recording.path)
     negatives = [r.path for r in plan.develop if r.role != "positive"] + others

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 from collections import Counter
@@ -12,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kwsd.errors import AudioError, ConfigError, MissingFileError
+from kwsd.evaluate.index import Row, read_rows
 from kwsd.evaluate.label import same_word
-from kwsd.progress import Report
+from kwsd.progress import Report, silent
 
 INDEX_FILE = "index.csv"
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
@@ -29,8 +28,8 @@ FOLDER_ROLES = {"speech": "speech", "wake": "speech", "music": "noise", "sounds"
 """Top folders that say what the negatives in them are; in any other folder the row says it."""
 
 SHARE_ALIKE = re.compile(
-    r"(?<![a-z])(?:(?:cc)?(?:by)?(?:nc)?sa|[al]?gplv?|gfdlv?|odbl|share[ _-]?alike"
-    r"|general[ _-]public|free[ _-]documentation|open[ _-]database)(?![a-z])",
+    r"(?<![a-z])(?:(?:(?:cc)?(?:by)?(?:nc)?sa|[al]?gpls?|lgpllr|gfdl|odbl)(?:v?\d|(?![a-z]))"
+    r"|(?:share[ _-]?alike|general[ _-]public|free[ _-]documentation|open[ _-]database)(?![a-z]))",
     re.IGNORECASE,
 )
 """Licences that stay out of wake-word models, by whole words: ``usage`` holds no ``SA``."""
@@ -64,10 +63,6 @@ class Recording:
     """What a positive says, as the phrase was given."""
 
 
-def unheard(_: str) -> None:
-    """A report that nobody reads."""
-
-
 def few(names: Sequence[str], most: int) -> str:
     """The first of some names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
@@ -75,7 +70,7 @@ def few(names: Sequence[str], most: int) -> str:
 
 
 def indexed(
-    folder: Path, phrases: Sequence[str], split: str, report: Report = unheard
+    folder: Path, phrases: Sequence[str], split: str, report: Report = silent
 ) -> list[Recording]:
     """Recordings of one split of a data folder.
 
@@ -103,7 +98,7 @@ def indexed(
             f"{folder} has no {INDEX_FILE}: name a data folder with an index, or use --positives "
             "and --negatives for plain folders"
         )
-    columns, rows = _read(index)
+    columns, rows = read_rows(index)
     missing = [name for name in COLUMNS if name not in columns]
     if missing:
         raise ConfigError(f"{index} has no column {missing[0]!r}: {', '.join(COLUMNS)} are needed")
@@ -131,7 +126,7 @@ def indexed(
 
 
 def plain_folder(
-    folder: Path, role: str, phrase: str = "", trains: bool = False, report: Report = unheard
+    folder: Path, role: str, phrase: str = "", trains: bool = False, report: Report = silent
 ) -> list[Recording]:
     """Every audio file below a folder, in a fixed order.
 
@@ -169,7 +164,7 @@ def plain_folder(
     found = []
     left_out: Counter[str] = Counter()
     for path in files:
-        row = told.get(path.resolve(), _Row(folder / INDEX_FILE, 0, {}))
+        row = told.get(path.resolve(), Row(folder / INDEX_FILE, 0, {}))
         name, licence = _origin(row, folder)
         if trains and SHARE_ALIKE.search(licence):
             left_out[f"{name} ({licence})"] += 1
@@ -186,73 +181,16 @@ def plain_folder(
     return found
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A row of an index."""
-
-    index: Path
-    """The file."""
-
-    line: int
-    """Where it ends in it."""
-
-    cells: dict[str, str]
-    """By column."""
-
-    def seconds(self) -> float:
-        """Length of the recording; 0 where the index has no such column."""
-        told = self.cells.get("seconds", "0")
-        try:
-            return float(told)
-        except ValueError:
-            raise ConfigError(
-                f"{self.index}, line {self.line}: seconds of {self.cells['path']} are {told!r}; "
-                "a number is needed"
-            ) from None
-
-
-def _read(index: Path) -> tuple[Sequence[str], list[_Row]]:
-    """Columns and rows of an index; what a short row lacks is empty."""
-    try:
-        text = index.read_bytes().decode("utf-8-sig")  # spreadsheets put a mark before it
-    except OSError as error:
-        raise MissingFileError(f"{index} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{index}, line {line}: not UTF-8; save the table as UTF-8") from None
-    table = csv.DictReader(io.StringIO(text, newline=""), restval="")
-    rows = []
-    try:
-        for cells in table:
-            # One comma too many moves a split or a licence into the next column.
-            if any(cells.pop(None, ())):
-                raise ConfigError(
-                    f"{index}, line {table.line_num}: more cells than the {len(cells)} columns; "
-                    "put a cell that holds a comma into quotes"
-                )
-            if not any(cells.values()):
-                continue  # a spreadsheet has them behind its last row
-            path = cells.get("path")
-            if path is not None and (not path or "\0" in path):
-                raise ConfigError(f"{index}, line {table.line_num}: path {path!r} names no file")
-            rows.append(_Row(index, table.line_num, cells))
-    except csv.Error as error:
-        raise ConfigError(
-            f"{index}, line {table.line_num}: no CSV ({error}); look for a quote that does not end"
-        ) from None
-    return table.fieldnames or (), rows
-
-
-def _told(folder: Path) -> dict[Path, _Row]:
+def _told(folder: Path) -> dict[Path, Row]:
     """What the index of a folder tells of files, by resolved path."""
     index = folder / INDEX_FILE
-    columns, rows = _read(index) if index.is_file() else ((), [])
+    columns, rows = read_rows(index) if index.is_file() else ((), [])
     if not {"path", "licence"} <= set(columns):
         return {}
     return {(folder / row.cells["path"]).resolve(): row for row in rows}
 
 
-def _origin(row: _Row, folder: Path) -> tuple[str, str]:
+def _origin(row: Row, folder: Path) -> tuple[str, str]:
     """Set and licence; never empty, for a card must name them."""
     return (
         row.cells.get("set") or folder.absolute().name,
@@ -267,7 +205,7 @@ def _top_folder(path: Path, folder: Path) -> str:
     return parts[0] if len(parts) > 1 and parts[0] != os.pardir else ""
 
 
-def _negative_role(row: _Row, top: str) -> str:
+def _negative_role(row: Row, top: str) -> str:
     """What is no phrase: as the folder says, otherwise speech where label or speaker say so."""
     if top in FOLDER_ROLES:
         return FOLDER_ROLES[top]
