@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 from kwsd import __version__
 from kwsd.errors import EX_OK, KwsdError, UsageError
 from kwsd.standard_output import StandardOutput
-from kwsd.termination import EX_INTERRUPTED, EX_TERMINATED, Terminated, raise_on_terminate
+from kwsd.termination import EX_INTERRUPTED, Terminated, raise_on_terminate
 
 if TYPE_CHECKING:
     from kwsd.config import Config
@@ -110,8 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(error, error, error.exit_code, debug)
     except KeyboardInterrupt:
         return EX_INTERRUPTED
-    except Terminated:
-        return EX_TERMINATED
+    except Terminated as end:
+        return end.exit_code
     except Exception as error:
         what = f"{type(error).__name__}: {error}; this is a bug, please report it with --debug"
         return _failed(error, what, EX_SOFTWARE, debug)
@@ -167,11 +167,12 @@ def _load(options: argparse.Namespace) -> Config:
 
 
 def _configure(options: argparse.Namespace) -> Config:
-    config = _load(options)
+    # First, for what the reading of files has to say.
     handler = logging.StreamHandler()
     handler.setFormatter(_LevelFormatter("kwsd: %(levelname)s: %(message)s"))
     logger = logging.getLogger("kwsd")
     logger.handlers = [handler]
+    config = _load(options)
     logger.setLevel(config.log.level.upper())
     return config
 

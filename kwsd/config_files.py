@@ -81,6 +81,10 @@ def read_installed(
             continue
         except PermissionError as error:
             unread.append(Path(error.filename))
+        except OSError as error:
+            raise ConfigError(
+                f"{directory} cannot be read: {error.strerror or error}; name a file with --config"
+            ) from None
     tables: Tables = []
     for path in (*files, *parts):
         try:

@@ -11,7 +11,7 @@ from typing import Any
 from kwsd import __version__
 from kwsd.errors import EX_USAGE, KwsdError
 from kwsd.standard_output import StandardOutput
-from kwsd.termination import EX_INTERRUPTED, EX_TERMINATED, Terminated, raise_on_terminate
+from kwsd.termination import EX_INTERRUPTED, Terminated, raise_on_terminate
 
 
 class _Parser(argparse.ArgumentParser):
@@ -69,9 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("kwsmodel: interrupted; run the same command again to go on", file=sys.stderr)
         return EX_INTERRUPTED
-    except Terminated:
+    except Terminated as end:
         print("kwsmodel: terminated; run the same command again to go on", file=sys.stderr)
-        return EX_TERMINATED
+        return end.exit_code
 
 
 if __name__ == "__main__":

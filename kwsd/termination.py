@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from types import FrameType
 
 EX_INTERRUPTED = 128 + signal.SIGINT
-EX_TERMINATED = 128 + signal.SIGTERM
 
 _HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -7,6 +7,7 @@ import logging
 from kwsd.block import BLOCK_SAMPLES, SAMPLE_RATE_HZ
 from kwsd.capture.cards import capture_cards
 from kwsd.capture.device import CaptureDevice, DeviceRequest
+from kwsd.capture.native import load_library
 from kwsd.config_schema import AudioSettings
 from kwsd.errors import ConfigError
 from kwsd.profile import Profile, load_profile, profile_names
@@ -56,7 +57,11 @@ def live_input(audio: AudioSettings) -> LiveInput:
     ------
     ConfigError
         Channels that do not fit together.
+    RuntimeUnavailable
+        There is no capture library: no device will ever open.
     """
+    if audio.backend == "alsa":
+        load_library()
     channels = device_channels(audio)
     request = DeviceRequest(
         audio.device,

@@ -16,6 +16,7 @@ from typing import Any
 
 import zmq
 
+from kwsd.config_files import SYSTEM_DIRECTORY
 from kwsd.config_schema import BusSettings
 from kwsd.errors import ConfigError, MissingFileError, RuntimeUnavailable
 from kwsd.sink.endpoint import check_endpoint
@@ -136,8 +137,8 @@ class _Clients:
 def write_pair(folder: Path, name: str) -> tuple[Path, Path]:
     """Make a new pair of keys: ``NAME.key`` is public, ``NAME.key_secret`` is for its owner.
 
-    Where root makes them, the secret is for the folder's group too: in ``/etc/kwsd`` that is the
-    daemon, which could not read it otherwise.
+    The secret that root makes in ``/etc/kwsd`` is for the folder's group too, which is the daemon:
+    it could not read it otherwise.
 
     Raises
     ------
@@ -156,7 +157,7 @@ def write_pair(folder: Path, name: str) -> tuple[Path, Path]:
 
         create_certificates(str(folder), name)
         secret.chmod(0o600)
-        if os.geteuid() == 0:
+        if os.geteuid() == 0 and folder.resolve() == SYSTEM_DIRECTORY.resolve():
             os.chown(secret, -1, folder.stat().st_gid)
             secret.chmod(0o640)
     except OSError as error:

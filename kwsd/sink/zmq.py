@@ -26,6 +26,9 @@ SUBSCRIPTIONS_AT_ONCE = 256
 More than libzmq puts by meanwhile, or its store would grow: at 64 it did, by 1.5 MB/s at worst.
 """
 
+SUBSCRIPTIONS_S = 0.005
+"""As long a call waits for the next of several: a sixth of a block."""
+
 LARGEST_SUBSCRIPTION_BYTES = 512
 """Longer than any topic and than the handshake of CURVE; a connection that sends more is cut."""
 
@@ -192,10 +195,14 @@ class BusSink:
     def _new_prefixes(self, channel: zmq.Socket[Any]) -> tuple[bytes, ...]:
         """What was subscribed to, as far as one call takes it."""
         prefixes = set()
+        deadline = time.monotonic() + SUBSCRIPTIONS_S
         for _ in range(SUBSCRIPTIONS_AT_ONCE):
             try:
                 message = channel.recv(zmq.DONTWAIT)
             except zmq.Again:
+                # One waits here, the next with its sender: it is under way.
+                if time.monotonic() < deadline and channel.poll(1):
+                    continue
                 break
             joined = message[:1] == b"\x01"
             self.subscriptions += 1 if joined else -1

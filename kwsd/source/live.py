@@ -211,7 +211,8 @@ class LiveInput:
         """Close another input and open this one in its place, unless it is muted.
 
         Both may name one device, which can be open only once. Counters and the position in the
-        stream go on; what is missed meanwhile is a gap.
+        stream go on; what is missed meanwhile is a gap. Where the other one has no device either,
+        nothing is lost by waiting: this one opens with its reads, as often as it takes.
 
         Parameters
         ----------
@@ -224,11 +225,12 @@ class LiveInput:
         RuntimeUnavailable
             This one cannot be opened, or the other one does not close.
         """
+        heard = before._device is not None
         before.close()
         self._closing = before._closing
         self._past = before._past
         self._position, self._position_s = before._position, before._position_s
-        if self._muted:
+        if self._muted or not heard:
             return
         if not self._closing.ends_within(CHANGE_PATIENCE_S):
             raise DeviceUnavailable(

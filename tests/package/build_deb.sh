@@ -60,8 +60,8 @@ put "$root/systemd/kwsd.sysusers" usr/lib/sysusers.d/kwsd.conf
 put "$root/systemd/kwsd.tmpfiles" usr/lib/tmpfiles.d/kwsd.conf
 put "$root/systemd/60-kwsd-aipu.rules" usr/lib/udev/rules.d/60-kwsd-aipu.rules
 put "$recipe/kwsd.toml" etc/kwsd/kwsd.toml 640
-mkdir -p "$stage/etc/kwsd/conf.d"
-chmod 750 "$stage/etc/kwsd" "$stage/etc/kwsd/conf.d"
+mkdir -p "$stage/etc/kwsd/conf.d" "$stage/etc/kwsd/clients"
+chmod 750 "$stage/etc/kwsd" "$stage/etc/kwsd/conf.d" "$stage/etc/kwsd/clients"
 put "$recipe/lintian-overrides" usr/share/lintian/overrides/kwsd
 
 documents=$stage/usr/share/doc/kwsd
