@@ -14,9 +14,12 @@
 #define UPDATE_BLOCKS 16
 #define MARGIN_SAMPLES KWS_DELAY_MARGIN
 #define USABLE_SAMPLES 1600
+#define EARLIEST_SAMPLES KWS_DELAY_EARLIEST
 #define FORGETTING 0.8f
 #define CONFIDENT_RATIO 8.0f
 #define EARLY_SHARE 0.6f
+#define BROAD_SHARE 0.2f
+#define BROAD_FLOOR 0.01f
 #define AGREEING_ESTIMATES 2
 #define AGREEING_SAMPLES 64
 #define SILENT_POWER 1e-9f
@@ -28,7 +31,7 @@
 
 struct kws_delay_tracker {
     int32_t search; /* largest lag, at half the rate */
-    int32_t blocks, estimates;
+    int32_t blocks, estimates, unheard, broad;
     int32_t candidate, agreeing;
     int32_t delay_samples, applied_samples;
     int32_t at; /* where the next block goes in mic and reference, which are rings */
@@ -80,6 +83,8 @@ void kws_delay_tracker_reset(kws_delay_tracker *tracker, int32_t applied_samples
     tracker->at = 0;
     tracker->blocks = 0;
     tracker->estimates = 0;
+    tracker->unheard = 0;
+    tracker->broad = 0;
     tracker->candidate = -1;
     tracker->agreeing = 0;
     tracker->delay_samples = -1;
@@ -127,6 +132,18 @@ KWS_INLINE void add_cross(kws_delay_tracker *tracker) {
     }
 }
 
+/* Whether the bins of the reference have their share of its power. */
+static int32_t is_broad(const float *re, const float *im) {
+    float sum = 0.0f;
+    for (int32_t k = 0; k <= WINDOW / 2; k++) sum += re[k] * re[k] + im[k] * im[k];
+    const float floor_power = BROAD_FLOOR * (sum / (WINDOW / 2 + 1));
+    int32_t filled = 0;
+    for (int32_t k = 0; k <= WINDOW / 2; k++) {
+        filled += re[k] * re[k] + im[k] * im[k] > floor_power;
+    }
+    return (float)filled >= BROAD_SHARE * (WINDOW / 2 + 1);
+}
+
 /* What a confident peak does to the delay: 1 if what is applied changes. */
 static int32_t follow(kws_delay_tracker *tracker, int32_t peak) {
     int32_t apart = peak - tracker->candidate;
@@ -157,6 +174,7 @@ KWS_INLINE int32_t estimate(kws_delay_tracker *tracker) {
     for (int32_t lane = 1; lane < KWS_LANES; lane++) power[0] += power[lane];
     if (power[0] / WINDOW < SILENT_POWER) return 0;
     kws_fft_forward(tracker->fft, time, tracker->early_re, tracker->early_im);
+    tracker->broad = is_broad(tracker->early_re, tracker->early_im);
     unroll(tracker->mic, tracker->at, WINDOW, time);
     kws_fft_forward(tracker->fft, time, tracker->mic_re, tracker->mic_im);
     add_cross(tracker);
@@ -178,7 +196,9 @@ KWS_INLINE int32_t estimate(kws_delay_tracker *tracker) {
     while (peak < lags - 1 && time[peak] < EARLY_SHARE * EARLY_SHARE * highest) peak++;
     float rms = sqrtf(square[0] / (WINDOW / 2)) + 1e-12f;
     tracker->confidence = sqrtf(highest) / rms;
-    if (tracker->confidence < CONFIDENT_RATIO) return 0;
+    const int32_t confident = tracker->confidence >= CONFIDENT_RATIO;
+    tracker->unheard = confident && 2 * peak >= EARLIEST_SAMPLES ? 0 : tracker->unheard + 1;
+    if (!confident) return 0;
     return follow(tracker, 2 * peak);
 }
 
@@ -204,6 +224,10 @@ int32_t kws_delay_tracker_blocks(const kws_delay_tracker *tracker) { return trac
 int32_t kws_delay_tracker_estimates(const kws_delay_tracker *tracker) {
     return tracker->estimates;
 }
+
+int32_t kws_delay_tracker_broad(const kws_delay_tracker *tracker) { return tracker->broad; }
+
+int32_t kws_delay_tracker_unheard(const kws_delay_tracker *tracker) { return tracker->unheard; }
 
 void kws_delay_tracker_add_whitened(const kws_delay_tracker *tracker, float *re, float *im) {
     for (int32_t k = 0; k < BINS; k++) {
@@ -300,14 +324,17 @@ void kws_delay_line_push(kws_delay_line *line, const float *block) {
 }
 
 void kws_delay_line_unpush(kws_delay_line *line, int32_t blocks) {
-    line->newest = (line->newest + line->blocks - blocks) % line->blocks;
+    const int32_t taken = blocks < line->blocks ? blocks : line->blocks;
+    line->newest = (line->newest + line->blocks - (taken > 0 ? taken : 0)) % line->blocks;
 }
 
 void kws_delay_line_read(const kws_delay_line *line, int32_t delay_samples, int32_t age_blocks,
                          float *block) {
     const int32_t floats = line->channels * KWS_HOP;
-    int32_t at = line->newest - delay_samples / KWS_HOP - age_blocks;
-    if (at < 0) at += line->blocks;
+    int64_t back = (int64_t)delay_samples / KWS_HOP + age_blocks;
+    back = back < 0 ? 0 : back;
+    back = back < line->blocks ? back : line->blocks - 1;
+    const int32_t at = (line->newest + line->blocks - (int32_t)back) % line->blocks;
     const float *restrict stored = line->store + at * floats;
     for (int32_t k = 0; k < floats; k++) block[k] = stored[k];
 }

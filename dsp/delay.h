@@ -10,6 +10,9 @@
 /* Samples by which the main peak stays behind the start of the filter. */
 #define KWS_DELAY_MARGIN 192
 
+/* What is found before this may be the rest of a sound that came before the reference. */
+#define KWS_DELAY_EARLIEST (KWS_DELAY_MARGIN / 2)
+
 /* Bins of a cross-spectrum, padded. */
 #define KWS_DELAY_BINS KWS_PADDED(8192 / 2 + 1)
 
@@ -37,6 +40,10 @@ float kws_delay_tracker_confidence(const kws_delay_tracker *tracker);
 /* Blocks taken since the reset, and how many estimates were made: none in silence. */
 int32_t kws_delay_tracker_blocks(const kws_delay_tracker *tracker);
 int32_t kws_delay_tracker_estimates(const kws_delay_tracker *tracker);
+/* How many of them in a row found nothing, or only what may be the rest of an earlier sound. */
+int32_t kws_delay_tracker_unheard(const kws_delay_tracker *tracker);
+/* Whether the reference of the last one was no tone. */
+int32_t kws_delay_tracker_broad(const kws_delay_tracker *tracker);
 /* Add the whitened cross-spectrum of the last estimate to rows of [KWS_DELAY_BINS]. */
 void kws_delay_tracker_add_whitened(const kws_delay_tracker *tracker, float *re, float *im);
 /* By how many samples the echo comes later in the second of two pictures, rows of
@@ -57,7 +64,8 @@ void kws_delay_line_push(kws_delay_line *line, const float *block);
 /* Forget the newest blocks: they will be pushed anew. */
 void kws_delay_line_unpush(kws_delay_line *line, int32_t blocks);
 /* Give the block, [channels][KWS_HOP], that ended delay_samples and age_blocks before the last
- * one that was pushed; age_blocks is 0 .. history_blocks. */
+ * one that was pushed; age_blocks is 0 .. history_blocks. The oldest there is, where an older one
+ * is asked for. */
 void kws_delay_line_read(const kws_delay_line *line, int32_t delay_samples, int32_t age_blocks,
                          float *block);
 

@@ -13,17 +13,24 @@
 #define LARGEST_FOUND_PPM 450.0
 #define AGREEMENT 0.25f
 #define FIRST_PPM 5.0
+#define FIRST_FINDINGS 3
+#define FIRST_LIKENESS 0.5
 #define LEAST_PPM 0.5
+#define FINDINGS 2
+#define NO_DRIFT_PPM 1.0
 #define GAIN 1.0
 #define STEP_PPM 0.25
 #define TAPS 32
-#define LOOKAHEAD 16
+#define LOOKAHEAD KWS_LOOKAHEAD
+#define FULL (LOOKAHEAD + KWS_EXCHANGED_BLOCKS * KWS_HOP + 2)
+#define RUN_ON_BLOCKS 3750
+#define SILENT_POWER 1e-9f
 #define PAST (2 * TAPS + (KWS_EXCHANGED_BLOCKS + 2) * KWS_HOP)
 #define PI 3.14159265358979323846
 
 struct kws_drift {
     double ppm;
-    double found;          /* the measurement before, 0 for none */
+    double found[FIRST_FINDINGS]; /* newest first, 0 for none */
     double blocks;         /* sum over the estimates of the picture under way */
     double previous_block; /* mean of those of the picture before */
     int32_t wait, estimates, has_previous;
@@ -55,10 +62,14 @@ static void begin_picture(kws_drift *drift) {
     fill(drift->sum_im, KWS_DELAY_BINS, 0.0f);
 }
 
+static void forget_findings(kws_drift *drift) {
+    for (int32_t i = 0; i < FIRST_FINDINGS; i++) drift->found[i] = 0.0;
+}
+
 void kws_drift_restart(kws_drift *drift) {
     drift->has_previous = 0;
     drift->previous_block = 0.0;
-    drift->found = 0.0;
+    forget_findings(drift);
     drift->wait = SETTLING_ESTIMATES;
     begin_picture(drift);
 }
@@ -70,22 +81,38 @@ void kws_drift_reset(kws_drift *drift) {
 
 double kws_drift_ppm(const kws_drift *drift) { return drift->ppm; }
 
-/* What two measurements in a row do to the rate. */
-static void follow(kws_drift *drift, double found) {
-    const double before = drift->found;
-    drift->found = found;
-    /* A path that changes looks like a drift once, never twice by the same amount. */
-    if (before * found <= 0.0) return;
-    const double both = fabs(before) < fabs(found) ? before : found;
-    if (fabs(both) < (drift->ppm != 0.0 ? LEAST_PPM : FIRST_PPM)) return;
-    double moved = drift->ppm + GAIN * both;
+/* The least of the last findings, 0 where they do not agree: a path that changes looks like a drift
+ * once, never again by the same amount. */
+static double agreed(const kws_drift *drift) {
+    const int32_t engaged = drift->ppm != 0.0;
+    double least = drift->found[0], greatest = least;
+    for (int32_t i = 1; i < (engaged ? FINDINGS : FIRST_FINDINGS); i++) {
+        const double found = drift->found[i];
+        if (found * least <= 0.0) return 0.0;
+        if (fabs(found) < fabs(least)) least = found;
+        if (fabs(found) > fabs(greatest)) greatest = found;
+    }
+    if (engaged) return fabs(least) >= LEAST_PPM ? least : 0.0;
+    const int32_t alike = fabs(least) >= FIRST_LIKENESS * fabs(greatest);
+    return alike && fabs(least) >= FIRST_PPM ? least : 0.0;
+}
+
+/* What a measurement does to the rate, with those before it. */
+static void follow(kws_drift *drift, double found, double read_ppm) {
+    for (int32_t i = FIRST_FINDINGS - 1; i > 0; i--) drift->found[i] = drift->found[i - 1];
+    drift->found[0] = found;
+    const double least = agreed(drift);
+    if (least == 0.0) return;
+    double moved = read_ppm + GAIN * least;
     if (moved > LARGEST_PPM) moved = LARGEST_PPM;
     if (moved < -LARGEST_PPM) moved = -LARGEST_PPM;
-    drift->ppm = rint(moved / STEP_PPM) * STEP_PPM;
+    const double ppm = rint(moved / STEP_PPM) * STEP_PPM;
+    drift->ppm = fabs(ppm) >= NO_DRIFT_PPM ? ppm : 0.0;
     kws_drift_restart(drift);
 }
 
-void kws_drift_observe(kws_drift *drift, kws_delay_tracker *tracker) {
+void kws_drift_observe(kws_drift *drift, kws_delay_tracker *tracker, double read_ppm) {
+    if (!kws_delay_tracker_broad(tracker)) return;
     if (drift->wait > 0) {
         drift->wait--;
         return;
@@ -112,17 +139,18 @@ void kws_drift_observe(kws_drift *drift, kws_delay_tracker *tracker) {
     if (!compare) return;
     const double found = 1e6 * (double)shift / (apart * KWS_HOP);
     if (!(agreement >= AGREEMENT) || !(fabs(found) <= LARGEST_FOUND_PPM)) {
-        drift->found = 0.0;
+        forget_findings(drift);
         return;
     }
-    follow(drift, found);
+    follow(drift, found, read_ppm);
 }
 
 /* ---- corrector ---- */
 
 struct kws_corrector {
-    double delay; /* samples; 0 before engage */
-    float *past;  /* [PAST] */
+    double delay;          /* samples; 0 before engage */
+    int32_t silent_blocks; /* in a row, up to RUN_ON_BLOCKS */
+    float *past;           /* [PAST] */
     float *first, *last; /* [KWS_HOP], of a block */
 };
 
@@ -140,7 +168,10 @@ void kws_corrector_init(void *memory) {
     kws_corrector_reset(corrector);
 }
 
-void kws_corrector_restart(kws_corrector *corrector) { fill(corrector->past, PAST, 0.0f); }
+void kws_corrector_restart(kws_corrector *corrector) {
+    fill(corrector->past, PAST, 0.0f);
+    corrector->silent_blocks = 0;
+}
 
 void kws_corrector_reset(kws_corrector *corrector) {
     corrector->delay = 0.0;
@@ -148,9 +179,20 @@ void kws_corrector_reset(kws_corrector *corrector) {
 }
 
 void kws_corrector_push(kws_corrector *corrector, const float *reference) {
-    float *past = corrector->past;
+    float *past = corrector->past, power[KWS_LANES] = {0.0f};
     for (int32_t k = 0; k < PAST - KWS_HOP; k++) past[k] = past[k + KWS_HOP];
     for (int32_t k = 0; k < KWS_HOP; k++) past[PAST - KWS_HOP + k] = reference[k];
+    for (int32_t k = 0; k < KWS_HOP; k += KWS_LANES) {
+        for (int32_t lane = 0; lane < KWS_LANES; lane++) {
+            power[lane] += reference[k + lane] * reference[k + lane];
+        }
+    }
+    for (int32_t lane = 1; lane < KWS_LANES; lane++) power[0] += power[lane];
+    if (power[0] / KWS_HOP >= SILENT_POWER) {
+        corrector->silent_blocks = 0;
+    } else if (corrector->silent_blocks < RUN_ON_BLOCKS) {
+        corrector->silent_blocks++;
+    }
 }
 
 /* The newest block, late by a fraction: Hann-windowed sinc. */
@@ -185,14 +227,23 @@ int32_t kws_corrector_give_back(kws_corrector *corrector, int32_t spare_blocks, 
     return blocks;
 }
 
-int32_t kws_corrector_hands_over(const kws_corrector *corrector) {
-    return corrector->delay >= LOOKAHEAD + KWS_EXCHANGED_BLOCKS * KWS_HOP + 1;
+int32_t kws_corrector_full(const kws_corrector *corrector) { return corrector->delay >= FULL; }
+
+int32_t kws_corrector_whole_blocks(const kws_corrector *corrector) {
+    const int32_t late = (int32_t)corrector->delay - LOOKAHEAD - 2;
+    return late > 0 ? late / KWS_HOP : 0;
 }
 
-void kws_corrector_next(kws_corrector *corrector, float *block) {
+void kws_corrector_next(kws_corrector *corrector, double ppm, float *block) {
+    kws_corrector_process(corrector, ppm, block);
     corrector->delay -= KWS_HOP;
-    interpolate(corrector->past, corrector->delay, block);
 }
+
+void kws_corrector_leave(kws_corrector *corrector, int32_t blocks) {
+    corrector->delay -= blocks * KWS_HOP;
+}
+
+void kws_corrector_recentre(kws_corrector *corrector) { corrector->delay = LOOKAHEAD; }
 
 void kws_corrector_process(kws_corrector *corrector, double ppm, float *block) {
     if (corrector->delay == 0.0) {
@@ -200,7 +251,10 @@ void kws_corrector_process(kws_corrector *corrector, double ppm, float *block) {
         return;
     }
     const double before = corrector->delay, moved = before + 1e-6 * ppm * KWS_HOP;
-    corrector->delay = moved > LOOKAHEAD ? moved : LOOKAHEAD;
+    /* In a long pause the rate waits: what it is wrong by would add up. */
+    if (corrector->silent_blocks < RUN_ON_BLOCKS) {
+        corrector->delay = moved > LOOKAHEAD ? moved : LOOKAHEAD;
+    }
     interpolate(corrector->past, before, corrector->first);
     interpolate(corrector->past, corrector->delay, corrector->last);
     for (int32_t k = 0; k < KWS_HOP; k++) {
@@ -211,6 +265,10 @@ void kws_corrector_process(kws_corrector *corrector, double ppm, float *block) {
 
 double kws_corrector_delay(const kws_corrector *corrector) { return corrector->delay; }
 
-int32_t kws_corrector_exhausted(const kws_corrector *corrector) {
-    return corrector->delay == LOOKAHEAD;
+int32_t kws_corrector_exhausted(const kws_corrector *corrector, double ppm) {
+    return corrector->delay == LOOKAHEAD && ppm < 0.0;
+}
+
+int32_t kws_corrector_follows(const kws_corrector *corrector, double ppm) {
+    return corrector->silent_blocks < RUN_ON_BLOCKS && !kws_corrector_exhausted(corrector, ppm);
 }

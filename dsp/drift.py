@@ -3,14 +3,17 @@
 The delay tracker's averaged cross-spectrum is a picture of the echo path. Of two such pictures
 taken some seconds apart, the same path seen by two clocks, the later one is shifted; the peak of
 their own correlation says by how much, to a fraction of a sample and whatever the room's
-reflections look like. What is found in a row and agrees moves the rate; the reference is then
-read at that rate by a windowed-sinc interpolator, so the loop is closed and settles where nothing
-is left to be found.
+reflections look like. What is found in a row and agrees moves the rate; a tone does not count, for
+its echo fits at many delays. The reference is then read at that rate by a windowed-sinc
+interpolator, so the loop is closed and settles where nothing is left to be found.
 
 While no drift was found the reference passes unchanged: a codec that plays and records by one
 clock pays nothing. The interpolator needs some samples of the future, so from the first correction
 on the reference is late by `LOOKAHEAD_SAMPLES`; where that grows beyond a few blocks, or runs out,
 whole blocks are exchanged with the delay line behind it and no sample is lost or heard twice.
+
+The rate runs on through a pause, for the clocks do too and the echo is met where it is; in a long
+one it waits, since what the rate is wrong by would add up.
 
 Related: M. Pawig, G. Enzner and P. Vary, "Adaptive sampling rate correction for acoustic echo
 control in voice-over-IP", IEEE Trans. Signal Processing 58 (2010).
@@ -21,7 +24,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kwsd.dsp.delay import DelayTracker
+from kwsd.dsp.delay import SILENT_POWER, DelayTracker
 from kwsd.dsp.kalman import HOP_SAMPLES
 
 FloatArray = NDArray[np.float32]
@@ -44,10 +47,19 @@ AGREEMENT = 0.25
 """Normalised correlation of two pictures below which they are not of the same path."""
 
 FIRST_PPM = 5.0
-"""What has to be found twice before anything is corrected. Without drift less than 1 is seen."""
+FIRST_FINDINGS = 3
+"""What has to be found, and how often in a row, before anything is corrected. Without drift less
+than 1 is seen."""
+
+FIRST_LIKENESS = 0.5
+"""Least over greatest of these findings: changes of the path come in all sizes."""
 
 LEAST_PPM = 0.5
-"""What is left alone afterwards."""
+FINDINGS = 2
+"""The same afterwards."""
+
+NO_DRIFT_PPM = 1.0
+"""Rates below this are those of one clock."""
 
 GAIN = 1.0
 STEP_PPM = 0.25
@@ -56,6 +68,13 @@ STEP_PPM = 0.25
 TAPS = 32
 LOOKAHEAD_SAMPLES = TAPS // 2
 EXCHANGED_BLOCKS = 4
+FULL_SAMPLES = LOOKAHEAD_SAMPLES + EXCHANGED_BLOCKS * HOP_SAMPLES + 2
+"""From this delay on blocks are handed over: more than giving some back can make of it, or one
+would undo the other for ever."""
+
+RUN_ON_BLOCKS = 3750
+"""Silence in which the rate runs on: 60 s, in which 1 ppm is a sample."""
+
 PAST_SAMPLES = 2 * TAPS + (EXCHANGED_BLOCKS + 2) * HOP_SAMPLES
 
 
@@ -81,7 +100,7 @@ class DriftEstimator:
         """Forget the pictures, keep the rate: after a gap, and after every correction."""
         self._previous: ComplexArray | None = None
         self._previous_block = 0.0
-        self._found = 0.0
+        self._found = [0.0] * FIRST_FINDINGS
         self._wait = SETTLING_ESTIMATES
         self._begin()
 
@@ -89,7 +108,7 @@ class DriftEstimator:
         self._sum: ComplexArray | None = None
         self._blocks: list[int] = []
 
-    def observe(self, tracker: DelayTracker, block: int) -> None:
+    def observe(self, tracker: DelayTracker, block: int, read_ppm: float) -> None:
         """Look at the tracker after it has made an estimate.
 
         Parameters
@@ -98,7 +117,11 @@ class DriftEstimator:
             Its last whitened cross-spectrum is added to the picture.
         block : int
             When: the picture's time is the mean of those, since pauses make no estimates.
+        read_ppm : float
+            At which rate the reference was read: an exhausted corrector cannot follow `ppm`.
         """
+        if not tracker.broad:
+            return
         if self._wait > 0:
             self._wait -= 1
             return
@@ -116,18 +139,30 @@ class DriftEstimator:
         shift_samples, agreement = shift_between(previous, picture)
         found = 1e6 * shift_samples / ((at - before_block) * HOP_SAMPLES)
         if agreement < AGREEMENT or abs(found) > LARGEST_FOUND_PPM:
-            self._found = 0.0
+            self._found = [0.0] * FIRST_FINDINGS
             return
-        before, self._found = self._found, found
-        # A path that changes looks like a drift once, never twice by the same amount.
-        if before * found <= 0.0:
+        self._found = [found, *self._found[:-1]]
+        least = self._agreed()
+        if least == 0.0:
             return
-        both = before if abs(before) < abs(found) else found
-        if abs(both) < (LEAST_PPM if self.engaged else FIRST_PPM):
-            return
-        moved = np.clip(self.ppm + GAIN * both, -LARGEST_PPM, LARGEST_PPM)
-        self.ppm = float(np.rint(moved / STEP_PPM) * STEP_PPM)
+        moved = np.clip(read_ppm + GAIN * least, -LARGEST_PPM, LARGEST_PPM)
+        ppm = float(np.rint(moved / STEP_PPM) * STEP_PPM)
+        self.ppm = ppm if abs(ppm) >= NO_DRIFT_PPM else 0.0
         self.restart()
+
+    def _agreed(self) -> float:
+        """The least of the last findings, 0 where they do not agree.
+
+        A path that changes looks like a drift once, never again by the same amount.
+        """
+        found = self._found[: FINDINGS if self.engaged else FIRST_FINDINGS]
+        least, greatest = min(found, key=abs), max(found, key=abs)
+        if min(found) * max(found) <= 0.0:
+            return 0.0
+        if self.engaged:
+            return least if abs(least) >= LEAST_PPM else 0.0
+        alike = abs(least) >= FIRST_LIKENESS * abs(greatest)
+        return least if alike and abs(least) >= FIRST_PPM else 0.0
 
 
 def shift_between(earlier: ComplexArray, later: ComplexArray) -> tuple[float, float]:
@@ -192,11 +227,14 @@ class DriftCorrector:
     def restart(self) -> None:
         """Forget the signal: after a gap."""
         self._past = np.zeros(PAST_SAMPLES, np.float32)
+        self._silent_blocks = 0
 
     def push(self, reference: FloatArray) -> None:
         """Take the next float32 [HOP_SAMPLES]."""
         self._past[:-HOP_SAMPLES] = self._past[HOP_SAMPLES:]
         self._past[-HOP_SAMPLES:] = reference
+        silent = float(np.mean(reference**2)) < SILENT_POWER
+        self._silent_blocks = min(self._silent_blocks + 1, RUN_ON_BLOCKS) if silent else 0
 
     def give_back_blocks(self, spare_blocks: int, ppm: float) -> int:
         """Blocks by which the delay line has to be shorter, for there is no future left.
@@ -214,20 +252,43 @@ class DriftCorrector:
         self.delay_samples += blocks * HOP_SAMPLES * (1.0 - 1e-6 * ppm)
         return blocks
 
-    def hand_over(self) -> list[FloatArray]:
-        """Blocks that are to lengthen the delay line, oldest first; usually none."""
-        if self.delay_samples < LOOKAHEAD_SAMPLES + EXCHANGED_BLOCKS * HOP_SAMPLES + 1:
-            return []
-        blocks = []
-        for _ in range(EXCHANGED_BLOCKS):
-            self.delay_samples -= HOP_SAMPLES
-            blocks.append(interpolate(self._past, self.delay_samples))
-        return blocks
+    @property
+    def full(self) -> bool:
+        """Whether blocks have to be handed over."""
+        return self.delay_samples >= FULL_SAMPLES
 
     @property
-    def exhausted(self) -> bool:
-        """Whether the reference would have to come earlier than it does."""
-        return self.delay_samples == LOOKAHEAD_SAMPLES
+    def whole_blocks(self) -> int:
+        """How many could be: never all that were just given back."""
+        return max(0, int(self.delay_samples) - LOOKAHEAD_SAMPLES - 2) // HOP_SAMPLES
+
+    def hand_over(self, blocks: int, ppm: float) -> list[FloatArray]:
+        """Blocks that lengthen the delay line, oldest first: up to `whole_blocks`, at a rate."""
+        given = []
+        for _ in range(blocks):
+            given.append(self.process(ppm))
+            self.delay_samples -= HOP_SAMPLES
+        return given
+
+    def leave(self, blocks: int) -> None:
+        """Blocks that the delay line takes over without hearing them: at a gap."""
+        self.delay_samples -= blocks * HOP_SAMPLES
+
+    def recentre(self) -> None:
+        """Give up what was reached: the reference comes as early as it can."""
+        self.delay_samples = float(LOOKAHEAD_SAMPLES)
+
+    def exhausted(self, ppm: float) -> bool:
+        """Whether a rate asks for the reference earlier than it comes."""
+        return self.delay_samples == LOOKAHEAD_SAMPLES and ppm < 0.0
+
+    def follows(self, ppm: float) -> bool:
+        """Whether the reference is read at a rate, and not as it comes."""
+        return not (self._waits or self.exhausted(ppm))
+
+    @property
+    def _waits(self) -> bool:
+        return self._silent_blocks == RUN_ON_BLOCKS
 
     def engage(self, spare_samples: int) -> None:
         """Begin to correct, with the delay that the echo path leaves for it.
@@ -247,7 +308,8 @@ class DriftCorrector:
         if self.delay_samples == 0.0:
             return self._past[-HOP_SAMPLES:].copy()
         before = self.delay_samples
-        after = max(float(LOOKAHEAD_SAMPLES), before + 1e-6 * ppm * HOP_SAMPLES)
+        moved = before + 1e-6 * ppm * HOP_SAMPLES
+        after = before if self._waits else max(float(LOOKAHEAD_SAMPLES), moved)
         self.delay_samples = after
         first, last = interpolate(self._past, before), interpolate(self._past, after)
         return (first + self._ramp * (last - first)).astype(np.float32)

@@ -19,6 +19,9 @@
 #define LARGEST_SAMPLE 16.0f
 #define ANOTHER_PATH_SAMPLES 256
 #define LOST_ERLE_DB 6.0f
+#define LOST_ESTIMATES 8
+#define GIVEN_UP_ESTIMATES 24
+#define GIVEN_UP_ERLE_DB 12.0f
 #define LONGEST_TAIL_MS 1000
 #define LONGEST_SEARCH_MS 500
 #define LONGEST_SPACING_MM 1000
@@ -34,6 +37,8 @@ struct kws_frontend {
     paths paths;
     int32_t cancels;
     int32_t echo_found; /* the microphone was once heard to follow the reference */
+    int32_t heard_samples; /* where the echo was heard last, -1 before it was */
+    int32_t lost_estimates; /* in a row that heard none where little was cancelled */
     kws_dc_blocker dc[MOST_CHANNELS];
     kws_microphone_choice choice;
     kws_meter meter;
@@ -156,6 +161,7 @@ void kws_frontend_init(void *state, const kws_frontend_config *config) {
     f->paths = paths_of(config);
     f->cancels = config->aec && config->has_reference;
     f->echo_found = config->delay_search_ms == 0;
+    f->heard_samples = -1;
     for (int32_t c = 0; c <= config->microphones; c++) {
         f->held[c] = kws_block_take_floats(&block, KWS_HOP);
     }
@@ -197,6 +203,13 @@ void kws_frontend_init(void *state, const kws_frontend_config *config) {
     kws_meter_init(&f->meter, config->microphones);
 }
 
+/* Blocks that the corrector can leave to the delay line. */
+static int32_t blocks_to_leave(const kws_frontend *f, int32_t applied) {
+    const int32_t room = f->config.delay_search_ms * 16 / KWS_HOP - applied / KWS_HOP;
+    const int32_t blocks = kws_corrector_whole_blocks(f->corrector);
+    return blocks < room ? blocks : room;
+}
+
 void kws_frontend_gap(kws_frontend *f) {
     f->held_count = 0;
     for (int32_t c = 0; c < MOST_CHANNELS; c++) {
@@ -219,17 +232,24 @@ void kws_frontend_gap(kws_frontend *f) {
     if (f->cancels) {
         kws_reference_reset(f->spectra);
         kws_delay_line_reset(f->line);
-        kws_delay_tracker_reset(f->tracker, kws_delay_tracker_applied(f->tracker));
+        int32_t applied = kws_delay_tracker_applied(f->tracker);
         if (f->drift != NULL) {
+            /* The tracker looks for an echo behind what the corrector gives: that comes early. */
+            const int32_t blocks = blocks_to_leave(f, applied);
+            kws_corrector_leave(f->corrector, blocks);
+            applied += blocks * KWS_HOP;
+            f->lost_estimates = 0;
             kws_drift_restart(f->drift);
             kws_corrector_restart(f->corrector);
         }
+        kws_delay_tracker_reset(f->tracker, applied);
     }
 }
 
 void kws_frontend_reset(kws_frontend *f) {
     kws_frontend_gap(f);
     f->echo_found = f->config.delay_search_ms == 0;
+    f->heard_samples = -1;
     if (f->interference != NULL) {
         kws_interference_reset(f->interference);
     }
@@ -272,50 +292,80 @@ static void shift_paths(kws_frontend *f, int32_t partitions) {
     }
 }
 
-/* Begin to correct a drift, with the delay that the echo path leaves for it. */
-static void engage(kws_frontend *f, int32_t applied) {
+static int32_t cancels_below(const kws_frontend *f, float limit_db) {
+    return f->meter.erle_known && f->meter.erle_db < limit_db;
+}
+
+/* Blocks that the delay line has taken from the corrector: all that it has, where it is full or
+ * may hold the reference back behind the echo: the tracker sees it earlier then. What is not a
+ * whole block is only given up for lost paths. */
+static int32_t hand_over(kws_frontend *f, int32_t applied) {
+    kws_corrector *corrector = f->corrector;
+    const int32_t unheard = kws_delay_tracker_unheard(f->tracker);
     const int32_t delay = kws_delay_tracker_delay(f->tracker);
-    kws_corrector_engage(f->corrector, (delay < 0 ? 0 : delay) - applied - KWS_DELAY_MARGIN);
-    shift_paths(f, -((int32_t)kws_corrector_delay(f->corrector) / KWS_HOP));
+    const int32_t early = delay >= 0 && delay < KWS_DELAY_EARLIEST;
+    if (!kws_corrector_full(corrector) && !early && unheard < LOST_ESTIMATES) return 0;
+    const int32_t blocks = blocks_to_leave(f, applied);
+    for (int32_t i = 0; i < blocks; i++) {
+        kws_corrector_next(corrector, kws_drift_ppm(f->drift), f->read);
+        line_push(f, f->read);
+    }
+    const int32_t lost = kws_corrector_delay(corrector) >= 2 * KWS_LOOKAHEAD &&
+                         f->lost_estimates >= GIVEN_UP_ESTIMATES;
+    if (blocks == 0 && (kws_corrector_full(corrector) || lost)) {
+        kws_corrector_recentre(corrector);
+        f->lost_estimates = 0;
+    }
+    return blocks;
 }
 
 /* The reference at the microphones' clock. Where the corrector's own delay reaches a bound, blocks
  * are exchanged with the delay line; the sum of both stays, so the cancellers notice nothing. */
 static const float *undo_drift(kws_frontend *f, const float *reference) {
     kws_corrector *corrector = f->corrector;
+    const double ppm = kws_drift_ppm(f->drift);
     const int32_t applied = kws_delay_tracker_applied(f->tracker);
+    const int32_t followed = kws_corrector_follows(corrector, ppm);
     kws_corrector_push(corrector, reference);
     const double before = kws_corrector_delay(corrector);
-    int32_t blocks = kws_corrector_give_back(corrector, applied / KWS_HOP,
-                                             kws_drift_ppm(f->drift));
-    kws_delay_line_unpush(f->line, blocks);
-    if (kws_corrector_hands_over(corrector)) {
-        for (int32_t i = 0; i < KWS_EXCHANGED_BLOCKS; i++) {
-            kws_corrector_next(corrector, f->read);
-            line_push(f, f->read);
-        }
-        blocks -= KWS_EXCHANGED_BLOCKS;
+    const int32_t back = kws_corrector_give_back(corrector, applied / KWS_HOP, ppm);
+    kws_delay_line_unpush(f->line, back);
+    const int32_t blocks = back > 0 ? -back : hand_over(f, applied);
+    const int32_t delay = kws_delay_tracker_delay(f->tracker);
+    const int32_t spare = (delay < 0 ? 0 : delay) - applied - KWS_DELAY_MARGIN;
+    /* Once it was exhausted only for whole blocks, with which the paths can move. */
+    const int32_t again = kws_corrector_exhausted(corrector, ppm) && spare >= KWS_HOP;
+    if (ppm != 0.0 && (before == 0.0 || again)) {
+        kws_corrector_engage(corrector, spare);
+        shift_paths(f, -((int32_t)kws_corrector_delay(corrector) / KWS_HOP));
     }
-    if (kws_drift_ppm(f->drift) != 0.0 && before == 0.0) {
-        engage(f, applied);
-    }
-    kws_corrector_process(corrector, kws_drift_ppm(f->drift), f->read);
+    kws_corrector_process(corrector, ppm, f->read);
     const int32_t jumped = (int32_t)rint(before - kws_corrector_delay(corrector));
     if (jumped != 0) {
-        kws_delay_tracker_rebase(f->tracker, jumped, applied - blocks * KWS_HOP);
+        kws_delay_tracker_rebase(f->tracker, jumped, applied + blocks * KWS_HOP);
+    }
+    if (jumped != 0 || kws_corrector_follows(corrector, ppm) != followed) {
         kws_drift_restart(f->drift);
     }
     return f->read;
 }
 
-/* Whether the delay has jumped since it was `heard`, and the echo is there again. */
-static int32_t is_another_path(const kws_frontend *f, int32_t heard) {
-    const int32_t now = kws_delay_tracker_delay(f->tracker);
-    if (now < 0 || heard < 0 || !f->meter.erle_known) {
-        return 0;
-    }
-    return (now - heard > ANOTHER_PATH_SAMPLES || heard - now > ANOTHER_PATH_SAMPLES) &&
-           f->meter.erle_db < LOST_ERLE_DB;
+/* Where the loudspeaker's sound arrives behind the reference that came in, -1 where unknown. */
+static int32_t delay_of(const kws_frontend *f) {
+    const int32_t delay = kws_delay_tracker_delay(f->tracker);
+    if (delay < 0 || f->drift == NULL) return delay;
+    return delay + (int32_t)rint(kws_corrector_delay(f->corrector));
+}
+
+/* Whether the echo has come back at another delay than it was heard at last: that may have been
+ * before a gap, over which the tracker forgets it. */
+static int32_t is_another_path(kws_frontend *f) {
+    const int32_t before = f->heard_samples, now = delay_of(f);
+    if (now < 0) return 0;
+    f->heard_samples = now;
+    const int32_t jumped =
+        before >= 0 && (now - before > ANOTHER_PATH_SAMPLES || before - now > ANOTHER_PATH_SAMPLES);
+    return jumped && cancels_below(f, LOST_ERLE_DB);
 }
 
 /* Undo drift and delay of the reference; when the delay changes the echo paths move with it. */
@@ -325,18 +375,21 @@ static void align(kws_frontend *f, const float *mic, const float *reference) {
     }
     const int32_t before = kws_delay_tracker_applied(f->tracker);
     const int32_t estimates = kws_delay_tracker_estimates(f->tracker);
-    const int32_t heard = kws_delay_tracker_delay(f->tracker);
     const int32_t moved = f->config.delay_search_ms > 0 &&
                           kws_delay_tracker_push(f->tracker, mic, reference);
-    if (is_another_path(f, heard)) {
+    if (is_another_path(f)) {
         /* What was learnt, and how sure of it the filters are, only holds them up. */
         for (int32_t m = 0; m < f->config.microphones; m++) {
             kws_kalman_reset(f->cancellers[m]);
         }
     }
-    if (f->drift != NULL && kws_delay_tracker_estimates(f->tracker) != estimates &&
-        !kws_corrector_exhausted(f->corrector)) {
-        kws_drift_observe(f->drift, f->tracker);
+    if (f->drift != NULL && kws_delay_tracker_estimates(f->tracker) != estimates) {
+        const double ppm = kws_drift_ppm(f->drift);
+        const int32_t follows = kws_corrector_follows(f->corrector, ppm);
+        kws_drift_observe(f->drift, f->tracker, follows ? ppm : 0.0);
+        const int32_t lost =
+            kws_delay_tracker_unheard(f->tracker) > 0 && cancels_below(f, GIVEN_UP_ERLE_DB);
+        f->lost_estimates = lost ? f->lost_estimates + 1 : 0;
     }
     const int32_t delay = kws_delay_tracker_applied(f->tracker);
     line_push(f, reference);
@@ -482,12 +535,9 @@ void kws_frontend_snapshot(const kws_frontend *f, kws_frontend_metrics *metrics)
     metrics->erle_known = meter->erle_known;
     metrics->noise_floor_dbfs = kws_power_to_db(meter->floor_power);
     metrics->snr_db = kws_power_to_db(meter->residual_power) - metrics->noise_floor_dbfs;
-    metrics->delay_samples = f->cancels ? kws_delay_tracker_delay(f->tracker) : -1;
+    metrics->delay_samples = f->cancels ? delay_of(f) : -1;
     if (f->drift != NULL) {
         metrics->drift_ppm = (float)kws_drift_ppm(f->drift);
-        if (metrics->delay_samples >= 0) {
-            metrics->delay_samples += (int32_t)rint(kws_corrector_delay(f->corrector));
-        }
     }
     if (f->direction != NULL && kws_microphone_choice_good(&f->choice, 0) &&
         kws_microphone_choice_good(&f->choice, 1)) {

@@ -19,9 +19,9 @@ from kwsd.block import Block
 from kwsd.dsp.companions import COMPANIONS, Companions
 from kwsd.dsp.companions import PARTITIONS as COMPANION_PARTITIONS
 from kwsd.dsp.dc_blocker import DcBlocker
-from kwsd.dsp.delay import MARGIN_SAMPLES, DelayLine, DelayTracker
+from kwsd.dsp.delay import EARLIEST_SAMPLES, MARGIN_SAMPLES, DelayLine, DelayTracker
 from kwsd.dsp.direction import DirectionFinder
-from kwsd.dsp.drift import DriftCorrector, DriftEstimator
+from kwsd.dsp.drift import LOOKAHEAD_SAMPLES, DriftCorrector, DriftEstimator
 from kwsd.dsp.interference import DELAY_SAMPLES, InterferenceCanceller
 from kwsd.dsp.kalman import HOP_SAMPLES, KalmanCanceller, ReferenceSpectra
 from kwsd.dsp.metrics import FrontEndMetrics, Meter
@@ -38,6 +38,14 @@ ANOTHER_PATH_SAMPLES = 256
 
 LOST_ERLE_DB = 6.0
 """Less echo return loss enhancement than this is worth nothing that was learnt."""
+
+LOST_ESTIMATES = 8
+"""Estimates in a row without an echo after which it may come earlier now: 2 s of playback."""
+
+GIVEN_UP_ESTIMATES = 24
+GIVEN_UP_ERLE_DB = 12.0
+"""The same for what costs the paths, and what they are worth meanwhile: 6 s, more than a talker
+speaks without a pause. Half of an echo, its reverberation, was cancelled by 7 dB."""
 
 LARGEST_SAMPLE = 16.0
 """Full scale is 1; what is beyond this would overflow a square somewhere."""
@@ -179,6 +187,9 @@ class FrontEnd:
             partitions += [min(tail, COMPANION_PARTITIONS)] * COMPANIONS
         self._tracker = DelayTracker(config.delay_search_ms)
         self._line = DelayLine(len(partitions), config.delay_search_ms * 16, tail + 1)
+        self._line_blocks = config.delay_search_ms * 16 // HOP_SAMPLES
+        self._heard_samples: int | None = None
+        self._lost_estimates = 0
         self._drift = DriftEstimator()
         self._corrector = DriftCorrector()
         self._spectra = ReferenceSpectra(partitions)
@@ -209,6 +220,7 @@ class FrontEnd:
             self._interference.reset()
         self._choice.reset()
         self._meter.reset()
+        self._heard_samples = None
         self._echo_found = self.config.delay_search_ms == 0
         self._next_sample = 0
 
@@ -223,7 +235,12 @@ class FrontEnd:
             self._interference.restart()
         if self._direction is not None:
             self._direction.reset()
-        self._tracker.reset(self._tracker.applied_samples)
+        # The tracker looks for an echo behind what the corrector gives, so that gives it early.
+        applied = self._tracker.applied_samples
+        blocks = min(self._corrector.whole_blocks, self._line_blocks - applied // HOP_SAMPLES)
+        self._corrector.leave(blocks)
+        self._tracker.reset(applied + blocks * HOP_SAMPLES)
+        self._lost_estimates = 0
         self._drift.restart()
         self._corrector.restart()
 
@@ -266,9 +283,7 @@ class FrontEnd:
         detector, voice, residual, reference = (
             np.concatenate([none, *(part[i] for part in parts)]) for i in range(4)
         )
-        delay = self._tracker.delay_samples if self._cancels else None
-        if delay is not None:
-            delay += round(self._corrector.delay_samples)
+        delay = self._delay_samples() if self._cancels else None
         angle = None
         if self._direction is not None and all(self._choice.good):
             angle = self._direction.angle_deg()
@@ -322,15 +337,18 @@ class FrontEnd:
         if self.config.drift:
             reference = self._undo_drift(reference)
         before, estimates = self._tracker.applied_samples, self._tracker.estimates
-        heard = self._tracker.delay_samples
         moved = self.config.delay_search_ms > 0 and self._tracker.push(mic, reference)
-        if self._is_another_path(heard):
+        if self._is_another_path():
             # What was learnt, and how sure of it the filters are, only holds them up.
             for canceller in self._cancellers:
                 canceller.reset()
         estimated = self._tracker.estimates != estimates
-        if self.config.drift and estimated and not self._corrector.exhausted:
-            self._drift.observe(self._tracker, self._tracker.blocks)
+        if self.config.drift and estimated:
+            ppm = self._drift.ppm
+            read_ppm = ppm if self._corrector.follows(ppm) else 0.0
+            self._drift.observe(self._tracker, self._tracker.blocks, read_ppm)
+            lost = self._tracker.unheard_estimates > 0 and self._cancels_below(GIVEN_UP_ERLE_DB)
+            self._lost_estimates = self._lost_estimates + 1 if lost else 0
         delay = self._tracker.applied_samples
         delayed = self._line.push(self._with_companions(reference), delay)
         if moved:
@@ -343,12 +361,26 @@ class FrontEnd:
         aligned: FloatArray = delayed[0]
         return aligned
 
-    def _is_another_path(self, heard: int | None) -> bool:
-        """Whether the delay has jumped since it was `heard`, and the echo is there again."""
-        now, erle_db = self._tracker.delay_samples, self._meter.erle_db
-        if now is None or heard is None or erle_db is None:
+    def _delay_samples(self) -> int | None:
+        """Where the loudspeaker's sound arrives behind the reference that came in."""
+        delay = self._tracker.delay_samples
+        return None if delay is None else delay + round(self._corrector.delay_samples)
+
+    def _is_another_path(self) -> bool:
+        """Whether the echo has come back at another delay than it was heard at last.
+
+        That may have been before a gap, over which the tracker forgets it.
+        """
+        before, now = self._heard_samples, self._delay_samples()
+        if now is None:
             return False
-        return abs(now - heard) > ANOTHER_PATH_SAMPLES and erle_db < LOST_ERLE_DB
+        self._heard_samples = now
+        jumped = before is not None and abs(now - before) > ANOTHER_PATH_SAMPLES
+        return jumped and self._cancels_below(LOST_ERLE_DB)
+
+    def _cancels_below(self, limit_db: float) -> bool:
+        erle_db = self._meter.erle_db
+        return erle_db is not None and erle_db < limit_db
 
     def _with_companions(self, reference: FloatArray) -> FloatArray:
         if self._companions is None:
@@ -361,21 +393,45 @@ class FrontEnd:
         Where the corrector's own delay reaches a bound, blocks are exchanged with the delay line;
         the sum of both stays, so the cancellers notice nothing.
         """
-        corrector, tracker = self._corrector, self._tracker
+        corrector, tracker, ppm = self._corrector, self._tracker, self._drift.ppm
+        followed = corrector.follows(ppm)
         corrector.push(reference)
         before, applied = corrector.delay_samples, tracker.applied_samples
-        blocks = corrector.give_back_blocks(applied // HOP_SAMPLES, self._drift.ppm)
-        self._line.unpush(blocks)
-        for block in corrector.hand_over():
-            self._line.push(self._with_companions(block), 0)
-            blocks -= 1
-        if self._drift.engaged and before == 0.0:
-            corrector.engage((tracker.delay_samples or 0) - applied - MARGIN_SAMPLES)
+        back = corrector.give_back_blocks(applied // HOP_SAMPLES, ppm)
+        self._line.unpush(back)
+        blocks = -back if back > 0 else self._hand_over(applied)
+        spare = (tracker.delay_samples or 0) - applied - MARGIN_SAMPLES
+        # Once it was exhausted only for whole blocks, with which the paths can move.
+        again = corrector.exhausted(ppm) and spare >= HOP_SAMPLES
+        if self._drift.engaged and (before == 0.0 or again):
+            corrector.engage(spare)
             for canceller in self._cancellers:
                 canceller.shift(-(round(corrector.delay_samples) // HOP_SAMPLES))
-        read = corrector.process(self._drift.ppm)
+        read = corrector.process(ppm)
         jumped = round(before - corrector.delay_samples)
         if jumped != 0:
-            tracker.rebase(jumped, applied - blocks * HOP_SAMPLES)
+            tracker.rebase(jumped, applied + blocks * HOP_SAMPLES)
+        if jumped != 0 or corrector.follows(ppm) != followed:
             self._drift.restart()
         return read
+
+    def _hand_over(self, applied: int) -> int:
+        """Blocks that the delay line has taken from the corrector.
+
+        All that it has, where it is full or may hold the reference back behind the echo: the
+        tracker sees it earlier then. What is not a whole block is only given up for lost paths.
+        """
+        corrector, tracker = self._corrector, self._tracker
+        delay, unheard = tracker.delay_samples, tracker.unheard_estimates
+        early = delay is not None and delay < EARLIEST_SAMPLES
+        if not (corrector.full or early or unheard >= LOST_ESTIMATES):
+            return 0
+        blocks = min(corrector.whole_blocks, self._line_blocks - applied // HOP_SAMPLES)
+        for block in corrector.hand_over(blocks, self._drift.ppm):
+            self._line.push(self._with_companions(block), 0)
+        late = corrector.delay_samples >= 2 * LOOKAHEAD_SAMPLES
+        lost = late and self._lost_estimates >= GIVEN_UP_ESTIMATES
+        if blocks == 0 and (corrector.full or lost):
+            corrector.recentre()
+            self._lost_estimates = 0
+        return blocks

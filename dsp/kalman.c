@@ -1,5 +1,7 @@
 #include "kalman.h"
 
+#include <math.h>
+
 #include "block.h"
 #include "fft.h"
 
@@ -495,6 +497,15 @@ KWS_INLINE void learn_all(kws_kalman *kalman, kws_reference *reference, const fl
     kalman->turn = (kalman->turn + 1) % CONSTRAINT_GROUPS;
 }
 
+/* Forget paths whose echo is not finite, for they would never be learnt again: the microphone
+ * passes as it is. */
+static int32_t broken(kws_kalman *kalman, const float *mic, const float *echo, float *error) {
+    if (isfinite(power_of(echo))) return 0;
+    kws_kalman_reset(kalman);
+    for (int32_t k = 0; k < KWS_HOP; k++) error[k] = mic[k];
+    return 1;
+}
+
 KWS_CLONES void kws_kalman_process(kws_kalman *kalman, kws_reference *reference, const float *mic,
                                    int32_t learn, float *error, float *echo) {
     const float mic_power = power_of(mic);
@@ -506,6 +517,10 @@ KWS_CLONES void kws_kalman_process(kws_kalman *kalman, kws_reference *reference,
     }
     prior_echo(kalman, reference);
     echo_samples(kalman, reference, echo);
+    if (broken(kalman, mic, echo, error)) {
+        fill(echo, KWS_HOP, 0.0f);
+        return;
+    }
     for (int32_t k = 0; k < KWS_HOP; k++) error[k] = mic[k] - echo[k];
     if (!learn || newest_silent(reference)) return;
 
@@ -519,6 +534,10 @@ KWS_CLONES void kws_kalman_process(kws_kalman *kalman, kws_reference *reference,
     recover(kalman, mic_power, power_of(error));
     /* Measured: the estimate after the update finds a fifth more words than the one before. */
     echo_samples(kalman, reference, echo);
+    if (broken(kalman, mic, echo, error)) {
+        fill(echo, KWS_HOP, 0.0f);
+        return;
+    }
     for (int32_t k = 0; k < KWS_HOP; k++) error[k] = mic[k] - echo[k];
 }
 
@@ -526,6 +545,7 @@ KWS_CLONES void kws_kalman_predict(kws_kalman *kalman, kws_reference *reference,
                                    int32_t learn, float *error) {
     prior_echo(kalman, reference);
     echo_samples(kalman, reference, error);
+    if (broken(kalman, mic, error, error)) return;
     for (int32_t k = 0; k < KWS_HOP; k++) error[k] = mic[k] - error[k];
     if (learn) learn_all(kalman, reference, error);
 }

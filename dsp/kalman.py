@@ -207,7 +207,16 @@ class KalmanCanceller:
             self._recover(mic, prior)
             # Measured: the estimate after the update finds a fifth more words than the one before.
             echo = self._echo(reference)
+        if self._broken(echo):
+            return mic, np.zeros_like(mic)
         return mic - echo, echo
+
+    def _broken(self, echo: FloatArray) -> bool:
+        """Forget paths whose echo is not finite: they would never be learnt again."""
+        broken = not np.isfinite(float(echo @ echo))
+        if broken:
+            self.reset()
+        return broken
 
     def predict(
         self, mic: FloatArray, reference: ReferenceSpectra, learn: bool = True
@@ -216,7 +225,10 @@ class KalmanCanceller:
 
         Unlike `process` it takes nothing of the block itself out of the block.
         """
-        prior = mic - self._echo(reference)
+        echo = self._echo(reference)
+        if self._broken(echo):
+            return mic
+        prior = mic - echo
         if learn:
             self._learn(prior, reference)
         return prior

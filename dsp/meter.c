@@ -68,18 +68,24 @@ static float floor_of(kws_meter *meter, float power) {
 
 void kws_meter_update(kws_meter *meter, const float *const *mics, const float *reference,
                       const float *residual, int32_t used, int32_t samples) {
+    float powers[KWS_MOST_MICROPHONES] = {0.0f};
+    float sum = 0.0f;
+    for (int32_t m = 0; m < meter->microphones; m++) {
+        powers[m] = mean_power(mics[m], samples);
+        sum += powers[m];
+    }
+    const float played = mean_power(reference, samples), left = mean_power(residual, samples);
+    /* An average would never be rid of what is not finite. */
+    if (!isfinite(sum + played + left)) return;
     /* Plain averages until the first 0.3 s are over: no climb from zero. */
     const int32_t first_blocks = (int32_t)(1.0f / SMOOTHING);
     meter->blocks += meter->blocks <= first_blocks;
     const float share =
         meter->blocks < first_blocks ? 1.0f / (float)meter->blocks : SMOOTHING;
-    float powers[KWS_MOST_MICROPHONES] = {0.0f};
     for (int32_t m = 0; m < meter->microphones; m++) {
-        powers[m] = mean_power(mics[m], samples);
         meter->mic_power[m] += share * (powers[m] - meter->mic_power[m]);
     }
-    const float left = mean_power(residual, samples);
-    meter->reference_power += share * (mean_power(reference, samples) - meter->reference_power);
+    meter->reference_power += share * (played - meter->reference_power);
     meter->residual_power += share * (left - meter->residual_power);
     meter->floor_power = floor_of(meter, meter->residual_power);
     if (kws_meter_echo_active(meter)) {

@@ -124,12 +124,15 @@ class Meter:
         self, mics: FloatArray, reference: FloatArray, residual: FloatArray, used: int
     ) -> None:
         """Take one block: microphones [m, n], reference [n], residual [n] of microphone `used`."""
-        # Plain averages until the first 0.3 s are over: no climb from zero.
-        self._blocks += 1
-        share = max(SMOOTHING, 1.0 / self._blocks)
         powers = np.mean(mics.astype(np.float64) ** 2, axis=1)
         played = float(np.mean(reference.astype(np.float64) ** 2))
         left = float(np.mean(residual.astype(np.float64) ** 2))
+        # An average would never be rid of what is not finite.
+        if not np.isfinite([*powers, played, left]).all():
+            return
+        # Plain averages until the first 0.3 s are over: no climb from zero.
+        self._blocks += 1
+        share = max(SMOOTHING, 1.0 / self._blocks)
         self.mic_power += share * (powers - self.mic_power)
         self.reference_power += share * (played - self.reference_power)
         self.residual_power += share * (left - self.residual_power)

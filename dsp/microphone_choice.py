@@ -1,8 +1,8 @@
 """Which microphone the branches listen to: the first, unless it is dead or clipping.
 
 A microphone is dead when its raw samples do not change at all, as an unplugged or muted converter
-gives; even a quiet room moves the lowest bit of a live one. A combination of both microphones is
-still to come; until then a fixed preference keeps the signal free of switching.
+gives; even a quiet room moves the lowest bit of a live one. The preference is fixed, so that the
+signal is free of switching; `interference.py` combines both.
 """
 
 from __future__ import annotations

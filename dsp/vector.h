@@ -17,8 +17,9 @@
 /* Floats of a padded row. */
 #define KWS_PADDED(count) (((count) + KWS_LANES - 1) / KWS_LANES * KWS_LANES)
 
-/* A function that is compiled twice, for AVX2 with FMA and for the base processor, and chosen
- * when the library is loaded. Sanitizers and hosts without a dynamic loader do without. */
+/* A function that is compiled twice, for AVX2 and for the base processor, and chosen when the
+ * library is loaded. Both give the same bits: it is built with -ffp-contract=off, so nothing is
+ * fused though the first could. Sanitizers and hosts without a dynamic loader do without. */
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__) && \
     __GNUC__ >= 12 && __STDC_HOSTED__ && !defined(__SANITIZE_ADDRESS__) && \
     !defined(__SANITIZE_THREAD__) && !defined(KWS_NO_CLONES)

@@ -117,3 +117,28 @@ def test_line_delays_and_remembers(delay_blocks):
         assert np.array_equal(block, blocks[29 - delay_blocks - age])
     line.reset()
     assert not line.push(0 * blocks[0], delay).any()
+
+
+def test_line_gives_its_oldest_block_for_one_that_it_has_not():
+    line = DelayLine(1, 2 * HOP_SAMPLES, 1)
+    for number in range(1, 9):
+        given = line.push(np.full((1, HOP_SAMPLES), number, np.float32), 100 * HOP_SAMPLES)
+    assert (given == 5.0).all()
+    assert (line.history(-9 * HOP_SAMPLES)[0] == 8.0).all()
+
+
+def test_a_tone_is_not_broad_and_speech_is():
+    tone = np.sin(np.arange(3 * RATE_HZ) / 5).astype(np.float32)
+    for reference, broad in ((tone, False), (played(3.0), True)):
+        tracker = DelayTracker(500)
+        track(tracker, heard(reference, 60), reference)
+        assert tracker.broad is broad
+
+
+def test_estimates_that_hear_nothing_are_counted():
+    reference = played(6.0)
+    tracker = DelayTracker(500)
+    track(tracker, heard(reference, 60), reference)
+    assert tracker.unheard_estimates == 0
+    track(tracker, played(6.0, seed=5), reference)
+    assert tracker.unheard_estimates > 8

@@ -121,6 +121,18 @@ def test_an_echo_that_comes_earlier_is_learnt_anew():
     assert db(mics[0, late]) - db(heard[late]) > 20.0
 
 
+def test_another_path_behind_a_gap_is_learnt_anew():
+    """Before, what was known of the old one was kept: 4 dB after four seconds."""
+    before, played = scene(8.0, 600 / 16, microphones=1)
+    after, played_after = scene(6.0, 1500 / 16, seed=1, microphones=1)
+    front_end = FrontEnd(FrontEndConfig(voice_branch=False), 1, True)
+    run(front_end, before, played)
+    front_end.process(Block(0, np.zeros((1, 0), np.float32), np.zeros(0, np.float32), gap=True))
+    heard = branch(run(front_end, after, played_after))
+    late = slice(4 * RATE_HZ, None)
+    assert db(after[0, late]) - db(heard[late]) > 25.0
+
+
 def test_word_in_double_talk_is_not_attenuated():
     mics, reference = scene(6.0, 60, microphones=1)
     time_s = np.arange(mics.shape[1]) / RATE_HZ

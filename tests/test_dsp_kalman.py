@@ -208,3 +208,15 @@ def test_an_under_run_of_the_reference_teaches_nothing():
     residual = cancel(mic, gone)
     behind = slice(4 * RATE_HZ + 34 * HOP_SAMPLES, 4 * RATE_HZ + 44 * HOP_SAMPLES)
     assert db(mic[behind]) - db(residual[behind]) > 44.0
+
+
+def test_what_is_not_finite_is_forgotten():
+    reference = noise(6.0, 0)
+    mic = through(reference, room(1)) + noise(6.0, 2, level=1e-4)
+    canceller = KalmanCanceller(PARTITIONS)
+    cancel(mic, reference, canceller)
+    canceller.path[3, 7] = np.nan
+    residual = cancel(mic, reference, canceller)
+    assert np.isfinite(residual).all()
+    late = slice(3 * RATE_HZ, None)
+    assert db(mic[late]) - db(residual[late]) > 30.0

@@ -106,3 +106,13 @@ def test_first_microphone_stays_where_none_is_better():
     for _ in range(40):
         choice.update(np.zeros((2, 256), np.float32))
     assert choice.used == 0
+
+
+def test_a_block_that_is_not_finite_is_not_averaged():
+    meter = Meter(1)
+    for seed in range(40):
+        broken = np.full(256, np.nan, np.float32)
+        residual = broken if seed == 20 else block(0.01, seed + 100)[0]
+        meter.update(block(0.1, seed), block(0.1, seed + 50)[0], residual, 0)
+    assert meter.erle_db == pytest.approx(20.0, abs=0.3)
+    assert meter.residual_power == pytest.approx(1e-4, rel=0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,7 +13,7 @@ DSP = Path(__file__).parent.parent / "dsp"
 SOURCES = sorted(DSP.glob("*.c"))
 C_TESTS = sorted((DSP / "ctest").glob("test_*.c"))
 WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
-MATH = ["-fno-math-errno", "-fno-trapping-math"]
+MATH = ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1"]
 FREESTANDING = ["-ffreestanding", "-O1"]
 HOSTED = ["-O3"]
@@ -25,6 +26,15 @@ def compile_with(compiler: str, *words: str | Path) -> None:
         [compiler, *map(str, words)], capture_output=True, text=True, check=False, timeout=300
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_what_is_tested_is_built_with_the_flags_of_what_is_shipped() -> None:
+    """Without contraction: fused operations would give other bits on processors that have them."""
+    build = (DSP.parent / "CMakeLists.txt").read_text()
+    options = re.search(r"target_compile_options\(kwsdsp PRIVATE \$\{warnings\}([^)]*)\)", build)
+    assert options is not None
+    assert options.group(1).split() == MATH
+    assert "-ffp-contract=off" in MATH
 
 
 # gcc for a hosted target is part of the next test.

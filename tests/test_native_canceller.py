@@ -13,6 +13,7 @@ from test_dsp_kalman import noise, room, through
 
 from kwsd.dsp.companions import Companions
 from kwsd.dsp.delay import DelayLine, DelayTracker
+from kwsd.dsp.drift import RUN_ON_BLOCKS, DriftCorrector
 from kwsd.dsp.kalman import HOP_SAMPLES, KalmanCanceller, ReferenceSpectra
 from kwsd.dsp.native import NativeMissing, library_path, load_library
 
@@ -101,6 +102,88 @@ def test_delay_line():
         for age, past in zip(range(4, 0, -1), twin.history(delay), strict=True):
             native.call("read", delay, age, pointer(out))
             assert np.array_equal(out, past)
+    # Nothing outside of its memory is read, whatever it is asked.
+    oldest = twin.history(8 * HOP_SAMPLES)[0]
+    for delay, age in ((13 * HOP_SAMPLES, 0), (8 * HOP_SAMPLES, 90), (2**31 - 1, 2**31 - 1)):
+        native.call("read", delay, age, pointer(out))
+        assert np.array_equal(out, oldest)
+    native.call("read", 0, -3, pointer(out))
+    assert np.array_equal(out, block)
+
+
+def test_twins_of_the_tracker_tell_tones_and_lost_echoes_alike():
+    native, twin = Stage("kws_delay_tracker", 500), DelayTracker(500)
+    reference = played(10.0)
+    reference[128_000:] = 0.1 * np.sin(np.arange(32_000) / 5)
+    mic = heard(reference, 60)
+    mic[32_000:128_000] = played(10.0, seed=5)[32_000:128_000]
+    seen = set()
+    for start in range(0, len(mic) - HOP_SAMPLES, HOP_SAMPLES):
+        x, d = (s[start : start + HOP_SAMPLES].copy() for s in (reference, mic))
+        native.call("push", pointer(d), pointer(x), result=ctypes.c_int)
+        twin.push(d, x)
+        broad = native.call("broad", result=ctypes.c_int)
+        assert bool(broad) == twin.broad
+        assert native.call("unheard", result=ctypes.c_int) == twin.unheard_estimates
+        seen.add((broad, twin.unheard_estimates > 4))
+    assert seen >= {(0, False), (1, False), (1, True)}
+
+
+class NativeCorrector(Stage):
+    """The native corrector behind the names of its twin."""
+
+    def __init__(self):
+        super().__init__("kws_corrector")
+
+    def delay(self):
+        return self.call("delay", result=ctypes.c_double)
+
+    def block(self, name, ppm):
+        out = np.zeros(HOP_SAMPLES, np.float32)
+        self.call(name, ctypes.c_double(ppm), pointer(out))
+        return out
+
+
+@pytest.mark.parametrize("ppm", [300.0, -300.0])
+def test_corrector(ppm):
+    """Through hand-overs, blocks given back, exhaustion, a gap and a long pause."""
+    native, twin = NativeCorrector(), DriftCorrector()
+    native.call("engage", 1024)
+    twin.engage(1024)
+    audio = noise(8.0, 3).reshape(-1, HOP_SAMPLES)
+    handed_over = 0
+    for number, block in enumerate(audio):
+        native.call("push", pointer(block))
+        twin.push(block)
+        if number == 20:
+            blocks = twin.whole_blocks
+            native.call("leave", blocks)
+            twin.leave(blocks)
+        if number == 300:
+            native.call("recentre")
+            twin.recentre()
+        spare = 3 if number > 400 else 0
+        back = native.call("give_back", spare, ctypes.c_double(ppm), result=ctypes.c_int)
+        assert back == twin.give_back_blocks(spare, ppm)
+        assert native.call("full", result=ctypes.c_int) == twin.full
+        assert native.call("whole_blocks", result=ctypes.c_int) == twin.whole_blocks
+        if number % 90 == 10 or twin.full:
+            blocks = twin.whole_blocks if twin.full else min(1, twin.whole_blocks)
+            for expected in twin.hand_over(blocks, ppm):
+                assert np.abs(native.block("next", ppm) - expected).max() < TOLERANCE
+                handed_over += 1
+        assert np.abs(native.block("process", ppm) - twin.process(ppm)).max() < TOLERANCE
+        assert native.delay() == pytest.approx(twin.delay_samples, abs=1e-9)
+        for name in ("exhausted", "follows"):
+            told = native.call(name, ctypes.c_double(ppm), result=ctypes.c_int)
+            assert bool(told) == getattr(twin, name)(ppm)
+    assert handed_over > 0
+    silence = np.zeros(HOP_SAMPLES, np.float32)
+    for _ in range(RUN_ON_BLOCKS + 5):
+        native.call("push", pointer(silence))
+        twin.push(silence)
+    assert not native.call("follows", ctypes.c_double(ppm), result=ctypes.c_int)
+    assert not twin.follows(ppm)
 
 
 def scene():
@@ -150,3 +233,23 @@ def test_canceller():
             native.call("shift", -2 if number == 150 else 3)
     assert silent > 10
     assert native.bytes + native_spectra.bytes < 250_000
+
+
+def test_canceller_forgets_what_is_not_finite():
+    counts = np.array(PARTITIONS, np.int32)
+    spectra = Stage("kws_reference", 3, pointer(counts))
+    native = Stage("kws_kalman", 3, pointer(counts))
+    error, echo = np.zeros((2, HOP_SAMPLES), np.float32)
+    reference = noise(6.0, 0)
+    mic = through(reference, room(1)) + noise(6.0, 2, level=1e-4)
+    companions = Companions(HOP_SAMPLES)
+    for number, start in enumerate(range(0, len(mic), HOP_SAMPLES)):
+        block = mic[start : start + HOP_SAMPLES].copy()
+        if number == 100:
+            block[9] = np.nan
+        inputs = companions.process(reference[start : start + HOP_SAMPLES])
+        spectra.call("push", pointer(inputs))
+        native.call("process", spectra.state, pointer(block), 1, pointer(error), pointer(echo))
+        assert np.isfinite(echo).all()
+        assert np.isfinite(error).all() or number == 100
+    assert np.mean(error**2) < 1e-3 * np.mean(block**2)

@@ -118,6 +118,11 @@ static void delay(void) {
     CHECK(changes == 1);
     CHECK(abs(kws_delay_tracker_delay(tracker) - 23 * KWS_HOP) <= 2);
     CHECK(kws_delay_tracker_applied(tracker) == 22 * KWS_HOP);
+    /* Nothing outside of the line is read, whatever is asked for. */
+    kws_delay_line_read(line, 1 << 30, 1 << 30, heard);
+    kws_delay_line_unpush(line, 1000);
+    kws_delay_line_unpush(line, -1000);
+    kws_delay_line_read(line, 0, -5, heard);
     for (int i = 0; i < 3; i++) free(whole[i]);
 }
 
