@@ -2,7 +2,9 @@
 """Print kwsd's events as they come: needs Python and pyzmq, nothing of kwsd.
 
     python subscribe.py                                    # the default socket, wakes only
-    python subscribe.py --endpoint tcp://127.0.0.1:5577 wake/computer/ health/
+    python subscribe.py --endpoint tcp://127.0.0.1:5570 wake/computer/ health/
+    python subscribe.py --endpoint tcp://kitchen.lan:5577 \\
+        --key-file me.key_secret --server-key-file bus.key     # the encrypted endpoint
 
 A topic is a prefix and ends in a slash. A hole in ``seq`` means that messages were lost.
 """
@@ -13,13 +15,33 @@ import os
 import sys
 
 import zmq
+import zmq.auth
+
+SYSTEM_SOCKET = "/run/kwsd/events.sock"
 
 
 def default_endpoint() -> str:
-    """Where kwsd binds if nothing is configured."""
+    """Where kwsd binds if nothing is configured: the user's own, or the system's service."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    directory = os.path.join(runtime, "kwsd") if runtime else "/run/kwsd"
-    return f"ipc://{directory}/events.sock"
+    path = os.path.join(runtime, "kwsd", "events.sock") if runtime else SYSTEM_SOCKET
+    found = os.path.exists(path) or not os.path.exists(SYSTEM_SOCKET)
+    return f"ipc://{path if found else SYSTEM_SOCKET}"
+
+
+def use_keys(socket: zmq.Socket, key_file: str, server_key_file: str) -> None:
+    """Encrypt with a pair that `kwsctl keygen` made; the daemon must know its public half."""
+    try:
+        public, secret = zmq.auth.load_certificate(key_file)
+        server, _ = zmq.auth.load_certificate(server_key_file)
+        if secret is None:
+            raise ValueError(f"{key_file} holds no secret key; name the .key_secret file")
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, public)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, secret)
+        socket.setsockopt(zmq.CURVE_SERVERKEY, server)
+    except (OSError, ValueError, IndexError) as error:
+        sys.exit(
+            f"subscribe.py: --key-file {key_file}, --server-key-file {server_key_file}: {error}"
+        )
 
 
 def main() -> int:
@@ -29,7 +51,11 @@ def main() -> int:
     parser.add_argument(
         "topics", nargs="*", default=["wake/"], help="such as wake/ or audio/state/"
     )
+    parser.add_argument("--key-file", help="your .key_secret, for the encrypted endpoint")
+    parser.add_argument("--server-key-file", help="the daemon's .key")
     options = parser.parse_args()
+    if bool(options.key_file) != bool(options.server_key_file):
+        parser.error("--key-file and --server-key-file: give both or neither")
 
     context = zmq.Context()
     socket = context.socket(zmq.SUB)
@@ -39,6 +65,8 @@ def main() -> int:
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 15_000)
     for topic in options.topics:
         socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
+    if options.key_file:
+        use_keys(socket, options.key_file, options.server_key_file)
     socket.connect(options.endpoint)
 
     expected: dict[str, int] = {}

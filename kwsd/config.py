@@ -36,10 +36,16 @@ from kwsd.config_schema import (
 )
 from kwsd.config_value import check_value, parse_text, to_toml
 from kwsd.errors import ConfigError, UsageError
-from kwsd.profile import load_profile
+from kwsd.profile import load_profile, names_file
 
 DEFAULT_ORIGIN = "default"
 _ENV_PREFIX = "KWSD_"
+_OTHERS_PREFIXES = ("KWSD_MQTT_", "KWSD_WYOMING_")
+"""Variables of the bridges, which may stand in the same environment."""
+
+_OTHERS_VARIABLES = ("KWSD_AIPU_CYCLES",)
+"""Of the test with the AIPU double."""
+
 _ATTRIBUTES = {"dsp": "frontend"}
 """Sections whose name for users is not their name in `Config`."""
 
@@ -126,7 +132,7 @@ def load_config(
         tables, unread = read_installed(environment, system_directory)
     for path, table in tables:
         for name, value in _flatten(table):
-            settings[name] = _set(name, value, str(path))
+            settings[name] = _set(name, _beside(path, name, value), str(path))
     for name, text, origin in (*_from_environment(environment), *flags):
         key = _known(name, origin)
         settings[name] = _set(name, parse_text(key, text), origin)
@@ -185,7 +191,7 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     """Variables ``KWSD_SECTION_KEY``; section names have no underscore, so the split is unique."""
     for variable in sorted(environment):
-        if not variable.startswith(_ENV_PREFIX):
+        if not variable.startswith(_ENV_PREFIX) or _is_of_others(variable):
             continue
         section, _, rest = variable.removeprefix(_ENV_PREFIX).lower().partition("_")
         if section == KEYWORD_SECTION:
@@ -194,6 +200,20 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str
                     rest = f"{rest.removesuffix(f'_{item.name}')}.{item.name}"
                     break
         yield f"{section}.{rest}", environment[variable], variable
+
+
+def _is_of_others(variable: str) -> bool:
+    return variable.startswith(_OTHERS_PREFIXES) or variable in _OTHERS_VARIABLES
+
+
+def _beside(file: Path, name: str, value: object) -> object:
+    """A value of a file; the path of a profile is taken from the file's folder.
+
+    The service starts in ``/``, wherever its files are.
+    """
+    if name != "audio.profile" or not isinstance(value, str) or not names_file(value):
+        return value
+    return str(file.absolute().parent / value)
 
 
 def _set(name: str, value: object, origin: str) -> Setting:

@@ -63,20 +63,36 @@ class AudioSettings:
     """Which channels are what."""
 
     profile: str | None = _key(
-        None, "string", "board profile: a shipped name or a file; defaults below all", auto=True
+        None,
+        "string",
+        "board profile: a shipped name or a file, from the folder of what names it; auto: none",
+        auto=True,
     )
     mics: tuple[int, ...] | None = _key(
-        None, "channels", "microphone channels, one or two, counted from 0", low=0, auto=True
+        None,
+        "channels",
+        "microphone channels, one or two, counted from 0; auto: the first two but the reference",
+        low=0,
+        auto=True,
     )
     reference: tuple[int, ...] | None = _key(
-        None, "channels", "loudspeaker reference channel; [] for none", low=0, auto=True
+        None,
+        "channels",
+        "loudspeaker reference channel; [] for none; auto: 2 where there are three or more",
+        low=0,
+        auto=True,
     )
     backend: str = _key(
         "alsa", "string", "live: how the device is read", choices=("alsa", "portaudio")
     )
     device: str = _key("default", "string", "live: device by name; kwsd --list-devices")
     channels: int | None = _key(
-        None, "int", "live: channels to open; auto: as many as are used", low=1, high=32, auto=True
+        None,
+        "int",
+        "live: channels to open; auto: up to the highest one named, two at least if mics is auto",
+        low=1,
+        high=32,
+        auto=True,
     )
     rate_hz: int = _key(16_000, "int", "live: sample rate of the device", low=8_000, high=192_000)
     period_ms: int | None = _key(
@@ -95,7 +111,11 @@ class AudioSettings:
         high=2000,
     )
     realtime_priority: int = _key(
-        0, "int", "live: SCHED_FIFO priority of the ALSA thread; 0: none", low=0, high=50
+        0,
+        "int",
+        "live: SCHED_FIFO priority of the ALSA thread, up to 20 in the unit; 0: none",
+        low=0,
+        high=50,
     )
 
 
@@ -171,7 +191,7 @@ class WakeSettings:
 
 @dataclass(frozen=True, slots=True)
 class KeywordSettings:
-    """``[keyword.NAME]``: overrides for one keyword; None takes the value from ``[wake]``."""
+    """Overrides for one keyword; what is not set (None) is that of ``[wake]``."""
 
     sensitivity: str | None = _key(
         None, "string", "operating point of the package", choices=SENSITIVITIES
@@ -225,10 +245,16 @@ class BusSettings:
     """ZeroMQ events."""
 
     endpoint: str | None = _key(
-        None, "string", "ipc:// path or tcp:// on loopback; auto: runtime directory", auto=True
+        None,
+        "string",
+        "ipc:// path or tcp:// on loopback; auto: $XDG_RUNTIME_DIR or /run, there kwsd/events.sock",
+        auto=True,
     )
     control_endpoint: str | None = _key(
-        None, "string", "ipc:// path of the control socket; auto: runtime directory", auto=True
+        None,
+        "string",
+        "ipc:// path of the control socket; auto: control.sock beside the default of bus.endpoint",
+        auto=True,
     )
     tcp_endpoint: str | None = _key(
         None, "string", "tcp:// address for other machines, encrypted; auto: none", auto=True

@@ -13,15 +13,16 @@ from typing import NoReturn
 from kwsd import __version__
 from kwsd.config_schema import SENSITIVITIES
 from kwsd.ctl.options import add_commands
+from kwsd.daemon.saved_state import CONFIGURED
 from kwsd.errors import EX_OK, KwsdError, UsageError
-from kwsd.sink.endpoint import CONTROL_SOCKET, default_endpoint
+from kwsd.sink.endpoint import CONTROL_SOCKET, client_endpoint
 from kwsd.standard_output import StandardOutput
 from kwsd.termination import EX_INTERRUPTED, Terminated, raise_on_terminate
 
 _EPILOG = """\
 exit codes: 0 done; 64 usage, or the daemon refused; 65 audio that is faulty or ended; 66 file
-missing; 69 no daemon answers; 73 output cannot be written; 130 interrupted; 129, 143 ended by
-SIGHUP, SIGTERM
+missing; 69 no daemon answers; 73 output cannot be written; 78 a key that cannot be used, or a
+channel that is not there; 130 interrupted; 129, 143 ended by SIGHUP, SIGTERM
 """
 
 
@@ -43,13 +44,24 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--control",
         metavar="ENDPOINT",
-        default=default_endpoint(socket_name=CONTROL_SOCKET),
+        default=client_endpoint(socket_name=CONTROL_SOCKET),
         help="control socket (default %(default)s)",
     )
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
 
     events = commands.add_parser("events", help="print events as they come")
-    events.add_argument("--endpoint", default=default_endpoint(), help="event socket")
+    events.add_argument(
+        "--endpoint", default=client_endpoint(), help="event socket (default %(default)s)"
+    )
+    events.add_argument(
+        "--key-file",
+        metavar="FILE.key_secret",
+        type=Path,
+        help="this client's pair, for the encrypted tcp:// endpoint of another machine",
+    )
+    events.add_argument(
+        "--server-key-file", metavar="FILE.key", type=Path, help="the daemon's public key"
+    )
     events.add_argument("--json", action="store_true", help="one JSON object a line")
     events.add_argument("--count", type=int, default=0, help="stop after so many; 0: never")
     events.add_argument(
@@ -79,7 +91,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     setting = commands.add_parser("set", help="change the sensitivity of a keyword at once")
     setting.add_argument("keyword")
-    setting.add_argument("sensitivity", choices=SENSITIVITIES)
+    setting.add_argument(
+        "sensitivity",
+        choices=(*SENSITIVITIES, CONFIGURED),
+        help=f"kept over restarts, before the configuration; {CONFIGURED} drops what was kept",
+    )
     setting.set_defaults(run=_ask, fields=("keyword", "sensitivity"), request="sensitivity")
 
     keygen = commands.add_parser("keygen", help="make a pair of keys for the encrypted bus")

@@ -73,6 +73,11 @@ def profile_names() -> list[str]:
     )
 
 
+def names_file(name: str) -> bool:
+    """Whether a profile is named by a path, not as one of the package."""
+    return "/" in name or name.endswith(SUFFIX)
+
+
 def load_profile(name: str) -> Profile:
     """Read a profile.
 
@@ -90,7 +95,7 @@ def load_profile(name: str) -> Profile:
     ConfigError
         There is none of that name, or it is not a profile.
     """
-    if "/" in name or name.endswith(SUFFIX):
+    if names_file(name):
         try:
             text = Path(name).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

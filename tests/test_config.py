@@ -155,6 +155,25 @@ def test_unknown_keys_in_files_and_variables(load):
         load(environment={"KWSD_WAKE_COLOUR": "1"})
 
 
+def test_variables_of_other_programs_are_not_ours(load):
+    others = {
+        "KWSD_MQTT_HOST": "broker",
+        "KWSD_WYOMING_URI": "tcp://127.0.0.1:10700",
+        "KWSD_AIPU_CYCLES": "10",
+    }
+    config = load(environment={**others, "KWSD_WAKE_SENSITIVITY": "low"})
+    assert config.wake.sensitivity == "low"
+    assert "mqtt" not in print_config(config)
+
+
+@pytest.mark.parametrize(
+    "variable", ["KWSD_MQTTHOST", "KWSD_MQTT", "KWSD_AIPU_DEVICE", "KWSD_BRIDGE_HOST", "KWSD_"]
+)
+def test_other_unknown_variables_are_errors(load, variable):
+    with pytest.raises(ConfigError, match=rf"unknown configuration key .* \({variable}\)"):
+        load(environment={variable: "1"})
+
+
 def test_broken_file_is_named(load):
     with pytest.raises(ConfigError, match="kwsd.toml is not valid TOML"):
         load(etc="[wake")

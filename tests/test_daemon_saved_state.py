@@ -19,6 +19,16 @@ def test_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     assert file.load() == state
 
 
+def test_what_is_kept_is_said_with_how_it_is_undone() -> None:
+    assert SavedState().remarks(["computer"]) == []
+    state = SavedState(True, {"computer": "low", "gone": "high"}, ["jarvis", "gone"])
+    assert state.remarks(["computer", "jarvis"]) == [
+        "the microphone is muted by kwsctl mute; kwsctl unmute undoes it",
+        "jarvis is disabled by kwsctl disable; kwsctl enable jarvis undoes it",
+        "computer has sensitivity low by kwsctl set; kwsctl set computer configured undoes it",
+    ]
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000])
 def test_an_unreadable_file_counts_as_none(
     tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture

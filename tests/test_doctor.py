@@ -241,6 +241,7 @@ def test_the_command_on_a_file_and_the_profile_it_writes(
     assert kwsctl.main(words) == 65
     table = capsys.readouterr().out
     assert "fail" in table and "set audio.reference = [0]" in table
+    assert table.endswith(f'use it by audio.profile = "{profile}"\n')
     config = load_config(
         file=None,
         flags=[("audio.profile", str(profile), "--set")],
@@ -257,6 +258,17 @@ def test_the_command_on_a_file_and_the_profile_it_writes(
     assert report["worst"] == "ok" and report["reference"] == [0]
     assert kwsctl.main([*again, "--write-profile", str(profile)]) == 73
     assert "is there already" in capsys.readouterr().err
+
+
+def test_a_profile_is_named_by_its_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sf.write("board.flac", board(), RATE_HZ)
+    assert kwsctl.main(["doctor", "--file", "board.flac", "--write-profile", "mine.toml"]) == 0
+    # The service starts in /.
+    said = f'mine.toml: use it by audio.profile = "{tmp_path}/mine.toml"\n'
+    assert capsys.readouterr().out.endswith(said)
 
 
 def test_the_name_of_a_recording_says_nothing(

@@ -81,6 +81,29 @@ def test_a_profile_of_the_users_own(tmp_path: Path) -> None:
     assert config.settings["dsp.tail_ms"].origin == f"profile {own}"
 
 
+@pytest.mark.parametrize("name", ["own.toml", "./own.toml", "boards/../own.toml"])
+def test_a_path_in_a_file_is_taken_from_that_files_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "boards").mkdir()
+    (tmp_path / "own.toml").write_text("[audio]\nmics = [1]")
+    (tmp_path / "kwsd.toml").write_text(f"[audio]\nprofile = '{name}'")
+    # As under systemd, and as the daemon's input loads it again.
+    monkeypatch.chdir("/")
+    config = load(tmp_path, f"audio.profile = '{name}'")
+    assert config.audio.mics == (1,)
+    assert config.audio.profile is not None
+    assert load_profile(config.audio.profile).values == {"audio.mics": [1]}
+    assert f'profile = "{tmp_path}/' in print_config(config)
+    installed = load_config(environment={"XDG_CONFIG_HOME": "/gone"}, system_directory=tmp_path)
+    assert installed.audio.profile == config.audio.profile
+    # A file that is named by a relative path, and a profile by the command line.
+    monkeypatch.chdir(tmp_path)
+    assert load_config(file=Path("kwsd.toml"), environment={}).audio == config.audio
+    flag = load_config(flags=[("audio.profile", "own.toml", "--set")], environment={})
+    assert flag.audio.profile == "own.toml" and flag.audio.mics == (1,)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

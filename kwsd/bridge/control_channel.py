@@ -10,6 +10,7 @@ import zmq
 import zmq.asyncio
 
 from kwsd.errors import BusError, UsageError
+from kwsd.sink.endpoint import places_looked_at
 
 CONTROL_VERSION = 1
 
@@ -52,7 +53,7 @@ class ControlChannel:
                 good = bool(answer["ok"])
             except (TimeoutError, zmq.ZMQError):
                 self.close()
-                raise BusError(f"no kwsd answers at {self._endpoint}") from None
+                raise BusError(f"no kwsd answers at {places_looked_at(self._endpoint)}") from None
             except asyncio.CancelledError:
                 # The answer would come to the next question.
                 self.close()

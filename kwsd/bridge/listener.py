@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import math
-from pathlib import Path
 from typing import Any
 
 import zmq
-import zmq.auth
 
 from kwsd.bridge.settings import BridgeSettings
-from kwsd.errors import ConfigError, MissingFileError, RuntimeUnavailable
+from kwsd.errors import ConfigError
+from kwsd.sink.curve_client import KeyFile, secure_client
 
 log = logging.getLogger(__name__)
 
@@ -97,18 +96,11 @@ def subscribe(context: zmq.Context[Any], settings: BridgeSettings, *topics: str)
         channel.setsockopt(zmq.SUBSCRIBE, topic.encode())
     try:
         if settings.curve_key_file is not None and settings.curve_server_key_file is not None:
-            if not zmq.has("curve"):
-                raise RuntimeUnavailable("curve_key_file needs a libzmq with CURVE (libsodium)")
-            public, secret = _keys("curve_key_file", settings.curve_key_file)
-            if secret is None:
-                raise ConfigError(
-                    f"curve_key_file = {settings.curve_key_file} holds no secret key; name the "
-                    ".key_secret file"
-                )
-            server, _ = _keys("curve_server_key_file", settings.curve_server_key_file)
-            channel.setsockopt(zmq.CURVE_PUBLICKEY, public)
-            channel.setsockopt(zmq.CURVE_SECRETKEY, secret)
-            channel.setsockopt(zmq.CURVE_SERVERKEY, server)
+            secure_client(
+                channel,
+                KeyFile("curve_key_file =", settings.curve_key_file),
+                KeyFile("curve_server_key_file =", settings.curve_server_key_file),
+            )
         channel.connect(settings.bus)
     except zmq.ZMQError as error:
         channel.close()
@@ -119,12 +111,3 @@ def subscribe(context: zmq.Context[Any], settings: BridgeSettings, *topics: str)
         channel.close()
         raise
     return channel
-
-
-def _keys(key: str, path: Path) -> tuple[bytes, bytes | None]:
-    if not path.exists():
-        raise MissingFileError(f"{key} = {path}: no such file; make one with kwsctl keygen")
-    try:
-        return zmq.auth.load_certificate(str(path))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{key} = {path} cannot be read: {error}") from None

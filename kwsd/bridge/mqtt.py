@@ -26,6 +26,7 @@ from kwsd.bridge.listener import DEAD_AFTER_S, Listener, subscribe
 from kwsd.bridge.mqtt_settings import MqttSettings
 from kwsd.bridge.settings import load_settings
 from kwsd.errors import ConfigError, KwsdError, RuntimeUnavailable
+from kwsd.sink.endpoint import places_looked_at
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
@@ -176,7 +177,11 @@ class MqttBridge:
         if alive == self._available or not self._connected.is_set():
             return
         if self._available is not None:
-            log.info("kwsd %s at %s", "is there" if alive else "is gone", self._settings.bus)
+            place = self._settings.bus
+            if alive:
+                log.info("kwsd is there at %s", place)
+            else:
+                log.info("kwsd is gone at %s", places_looked_at(place))
         self._available = alive
         self._publish(self._topics.of("availability"), "online" if alive else "offline")
 

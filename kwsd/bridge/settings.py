@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kwsd.errors import ConfigError, MissingFileError
-from kwsd.sink.endpoint import CONTROL_SOCKET, default_endpoint
+from kwsd.sink.endpoint import CONTROL_SOCKET, client_endpoint
 
 Settings = TypeVar("Settings", bound="BridgeSettings")
 
@@ -34,7 +34,7 @@ class BridgeSettings:
     """What every bridge needs to know of the daemon."""
 
     bus_endpoint: str = option("", "string")
-    """Event socket; empty: where kwsd binds if nothing is configured."""
+    """Event socket; empty: where kwsd binds if nothing is configured (`client_endpoint`)."""
 
     control_endpoint: str = option("", "string")
     """Control socket; empty: the same."""
@@ -48,12 +48,12 @@ class BridgeSettings:
     @property
     def bus(self) -> str:
         """Event socket to connect to."""
-        return self.bus_endpoint or default_endpoint()
+        return self.bus_endpoint or client_endpoint()
 
     @property
     def control(self) -> str:
         """Control socket to connect to."""
-        return self.control_endpoint or default_endpoint(socket_name=CONTROL_SOCKET)
+        return self.control_endpoint or client_endpoint(socket_name=CONTROL_SOCKET)
 
     def check(self) -> None:
         """Refuse what single values cannot show; raises `ConfigError`."""

@@ -11,6 +11,7 @@ import zmq
 from kwsd.ctl.connect import connect
 from kwsd.daemon.control import CONTROL_VERSION
 from kwsd.errors import BusError, UsageError
+from kwsd.sink.endpoint import places_looked_at
 
 
 def request(endpoint: str, command: str, timeout_s: float = 5.0, **fields: object) -> Any:
@@ -74,6 +75,6 @@ def request_audio(
 
 def _nobody(endpoint: str, timeout_s: float) -> BusError:
     return BusError(
-        f"no kwsd answers at {endpoint} within {timeout_s:g} s; is it running (systemctl status "
-        "kwsd), and may this user open the socket (group kwsd)?"
+        f"no kwsd answers at {places_looked_at(endpoint)} within {timeout_s:g} s; is it running "
+        "(systemctl status kwsd), and may this user open the socket (group kwsd)?"
     )

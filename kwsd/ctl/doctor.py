@@ -61,7 +61,9 @@ def run(options: argparse.Namespace) -> int:
     if options.write_profile is not None:
         _write_profile(options.write_profile, heard, found.mics, found.reference)
         if not options.json:
-            print(f'{options.write_profile}: use it by audio.profile = "{options.write_profile}"')
+            # Whole, since the service starts in another folder.
+            whole = to_toml(str(options.write_profile.resolve()))
+            print(f"{options.write_profile}: use it by audio.profile = {whole}")
     return EX_DATAERR if found.worst is Verdict.FAIL else EX_OK
 
 

@@ -11,6 +11,7 @@ import zmq
 
 from kwsd.ctl.connect import connect
 from kwsd.errors import EX_OK, BusError, UsageError
+from kwsd.sink.endpoint import places_looked_at
 from kwsd.standard_output import reader_gone
 
 
@@ -20,6 +21,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"--count {options.count}: must be 0, which is no end, or more")
     if not 0.05 <= options.timeout_s <= 86_400.0:
         raise UsageError(f"--timeout-s {options.timeout_s:g}: must be 0.05 to 86400")
+    _check_keys(options)
     context: zmq.Context[Any] = zmq.Context(io_threads=1)
     channel = context.socket(zmq.SUB)
     channel.setsockopt(zmq.LINGER, 0)
@@ -29,15 +31,13 @@ def run(options: argparse.Namespace) -> int:
     channel.setsockopt(zmq.SUBSCRIBE, b"health/")
     left = options.count
     try:
+        if options.key_file is not None:
+            _secure(channel, options)
         connect(channel, options.endpoint, "--endpoint")
         heard = False
         while (options.count == 0 or left > 0) and not reader_gone():
             if not channel.poll(round(options.timeout_s * 1000), zmq.POLLIN):
-                what = "has stopped" if heard else "publishes"
-                raise BusError(
-                    f"{'kwsd' if heard else 'no kwsd'} {what} at {options.endpoint}: nothing for "
-                    f"{options.timeout_s:g} s"
-                )
+                raise BusError(_silence(options, heard))
             heard = True
             event = json.loads(channel.recv_multipart()[1])
             if event["type"] == "health.beat" and not any(
@@ -50,6 +50,41 @@ def run(options: argparse.Namespace) -> int:
         channel.close()
         context.term()
     return EX_OK
+
+
+def _check_keys(options: argparse.Namespace) -> None:
+    if (options.key_file is None) != (options.server_key_file is None):
+        raise UsageError("--key-file and --server-key-file: give both or neither")
+    if options.key_file is not None and not options.endpoint.startswith("tcp://"):
+        raise UsageError(
+            f"--endpoint {options.endpoint}: must be tcp://host:port with --key-file, as "
+            "bus.tcp_endpoint of the daemon; leave the keys out for a socket of this machine"
+        )
+
+
+def _secure(channel: zmq.Socket[Any], options: argparse.Namespace) -> None:
+    # Here, since most who listen need no keys.
+    from kwsd.sink.curve_client import KeyFile, secure_client
+
+    secure_client(
+        channel,
+        KeyFile("--key-file", options.key_file),
+        KeyFile("--server-key-file", options.server_key_file),
+    )
+
+
+def _silence(options: argparse.Namespace, heard: bool) -> str:
+    """What to say when nothing comes; a daemon that refuses a key says nothing either."""
+    what = "kwsd has stopped" if heard else "no kwsd publishes"
+    said = f"{what} at {places_looked_at(options.endpoint)}: nothing for {options.timeout_s:g} s"
+    if heard or not options.endpoint.startswith("tcp://"):
+        return said
+    if options.key_file is None:
+        return f"{said}; if that is bus.tcp_endpoint, give --key-file and --server-key-file"
+    return (
+        f"{said}; a key that is not known there gets no answer: put this client's .key into "
+        "bus.curve_clients_directory and kwsctl reload, and name the daemon's own .key here"
+    )
 
 
 def as_line(event: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.config_schema import SENSITIVITIES
 from kwsd.daemon.control import Attachment, Command
 from kwsd.daemon.raw_audio import raw_audio
+from kwsd.daemon.saved_state import CONFIGURED
 from kwsd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,11 +48,9 @@ def _keyword(service: Service, request: Mapping[str, Any]) -> str:
 
 
 def _sensitivity(request: Mapping[str, Any]) -> str:
-    value = request.get("sensitivity")
-    if value not in SENSITIVITIES:
-        raise UsageError(
-            f"sensitivity {str(value)[:40]!r} is not known; use {', '.join(SENSITIVITIES)}"
-        )
+    value, known = request.get("sensitivity"), (*SENSITIVITIES, CONFIGURED)
+    if value not in known:
+        raise UsageError(f"sensitivity {str(value)[:40]!r} is not known; use {', '.join(known)}")
     return str(value)
 
 

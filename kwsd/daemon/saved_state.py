@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from kwsd.config_schema import SENSITIVITIES
 log = logging.getLogger(__name__)
 
 FILE_NAME = "state.json"
+CONFIGURED = "configured"
+"""In place of a sensitivity: what was set is dropped, the configuration counts again."""
 
 
 @dataclass
@@ -23,6 +25,24 @@ class SavedState:
     muted: bool = False
     sensitivities: dict[str, str] = field(default_factory=dict)
     disabled: list[str] = field(default_factory=list)
+
+    def remarks(self, keywords: Collection[str]) -> list[str]:
+        """What of it counts for these keywords, for people, each with how it is undone."""
+        said = ["the microphone is muted by kwsctl mute; kwsctl unmute undoes it"]
+        return [
+            *(said if self.muted else []),
+            *(
+                f"{name} is disabled by kwsctl disable; kwsctl enable {name} undoes it"
+                for name in keywords
+                if name in self.disabled
+            ),
+            *(
+                f"{name} has sensitivity {self.sensitivities[name]} by kwsctl set; "
+                f"kwsctl set {name} {CONFIGURED} undoes it"
+                for name in keywords
+                if name in self.sensitivities
+            ),
+        ]
 
 
 def state_directory(environment: Mapping[str, str] | None = None) -> Path:

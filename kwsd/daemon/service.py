@@ -13,7 +13,7 @@ import os
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 
 from kwsd import __version__
 from kwsd.assemble import decision_config, runtime_changes, runtime_state
@@ -31,8 +31,10 @@ from kwsd.daemon.listening import Listening, listen
 from kwsd.daemon.metrics import MetricsServer, exposition
 from kwsd.daemon.monitor_tap import MonitorTap
 from kwsd.daemon.notify import Notifier
+from kwsd.daemon.operating_point import with_set
 from kwsd.daemon.runtime_gauges import runtime_metrics
-from kwsd.daemon.saved_state import StateFile
+from kwsd.daemon.saved_state import CONFIGURED, StateFile
+from kwsd.daemon.status import input_status, keyword_status
 from kwsd.errors import ConfigError, KwsdError
 from kwsd.event import SCHEMA_VERSION, Event
 from kwsd.sink.zmq import BusSink
@@ -177,33 +179,13 @@ class Service:
 
     def status(self) -> dict[str, object]:
         """What runs and how it does."""
-        source = self.now.source
-        health = source.health
+        now = self.now
         return {
             "version": __version__,
             "up_s": round(self._clock() - self._started_s, 1),
             "ready": self._ready,
-            "audio": {
-                "device": source.info.name,
-                "state": str(health.state),
-                "detail": health.detail,
-                "microphones": source.info.microphones,
-                "reference": source.info.has_reference,
-                **asdict(source.counters),
-            },
-            "keywords": [
-                {
-                    "keyword": model.identity.keyword,
-                    "model": model.identity.model,
-                    "version": model.identity.model_version,
-                    "runtime": model.identity.runtime,
-                    "runtime_reason": model.runtime.now.reason,
-                    "runtime_detail": model.runtime.now.detail,
-                    "enabled": model.identity.keyword not in self._saved.disabled,
-                    "threshold": round(model.decision.config.threshold, 4),
-                }
-                for model in self.now.models
-            ],
+            "audio": input_status(now.source),
+            "keywords": [keyword_status(model, now.config, self._saved) for model in now.models],
             "wakes": self._wakes,
         }
 
@@ -220,8 +202,14 @@ class Service:
         return {"muted": muted, "saved": self._state_file.save(self._saved)}
 
     def set_sensitivity(self, keyword: str, sensitivity: str) -> dict[str, object]:
-        """Change the operating point of a keyword at once; kept over restarts."""
-        self._saved.sensitivities[keyword] = sensitivity
+        """Change the operating point of a keyword at once; kept over restarts.
+
+        ``configured`` drops what was kept.
+        """
+        if sensitivity == CONFIGURED:
+            self._saved.sensitivities.pop(keyword, None)
+        else:
+            self._saved.sensitivities[keyword] = sensitivity
         self._apply_saved()
         return {"keyword": keyword, "saved": self._state_file.save(self._saved)}
 
@@ -254,13 +242,9 @@ class Service:
         return {"keywords": [model.identity.keyword for model in self.now.models]}
 
     def _apply_saved(self) -> None:
-        given = self.now.config
         for model in self.now.models:
-            sensitivity = self._saved.sensitivities.get(model.identity.keyword)
-            own = given.keyword(model.identity.keyword)
-            if sensitivity is not None:
-                own = replace(own, sensitivity=sensitivity, threshold=None)
-            config = replace(given, keywords={**given.keywords, model.identity.keyword: own})
+            keyword = model.identity.keyword
+            config = with_set(self.now.config, keyword, self._saved.sensitivities)
             model.change(decision_config(config, model.package))
 
     def _turn(self) -> None:
@@ -383,4 +367,9 @@ class Service:
     def _say_what_runs(self) -> None:
         models = self.now.models
         self._bus.emit(runtime_state(models))
-        log.info("listening for %s", ", ".join(m.identity.keyword for m in models))
+        keywords = [model.identity.keyword for model in models]
+        log.info("listening for %s", ", ".join(keywords))
+        # Whoever looks for a cause reads the configuration, and this stands nowhere in it.
+        remarks = self._saved.remarks(keywords)
+        if remarks:
+            log.warning("kept from before: %s", ". ".join(remarks))

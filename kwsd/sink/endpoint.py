@@ -27,6 +27,40 @@ def default_endpoint(
     return f"ipc://{directory / socket_name}"
 
 
+def client_endpoint(
+    environment: Mapping[str, str] | None = None, socket_name: str = EVENTS_SOCKET
+) -> str:
+    """Where a client finds kwsd: the user's own, else the system's where only that is there.
+
+    Every login shell has a runtime directory, and the system's service binds elsewhere.
+    """
+    own, system = _default_places(environment, socket_name)
+    if not os.path.exists(_path_of(own)) and _may_be_there(system):
+        return system
+    return own
+
+
+def places_looked_at(endpoint: str, environment: Mapping[str, str] | None = None) -> str:
+    """An endpoint for messages; where it is a default, with the other one and whether it is there.
+
+    Parameters
+    ----------
+    endpoint : str
+        Where a client has connected to.
+    environment : mapping, optional
+        Variables; None takes those of the process.
+    """
+    for socket_name in (EVENTS_SOCKET, CONTROL_SOCKET):
+        places = _default_places(environment, socket_name)
+        if endpoint not in places or len(set(places)) == 1:
+            continue
+        (other,) = set(places) - {endpoint}
+        if _may_be_there(other):
+            return f"{endpoint} (there is {other}, too: name it to use it)"
+        return f"{endpoint} (nor is there {other})"
+    return endpoint
+
+
 def check_endpoint(endpoint: str, key: str = "bus.endpoint", encrypted: bool = False) -> None:
     """Refuse endpoints that would let strangers listen.
 
@@ -83,6 +117,29 @@ def check_control_endpoint(endpoint: str) -> None:
             "command; leave it out for the runtime directory, and use kwsctl on the machine itself"
         )
     check_endpoint(endpoint, key)
+
+
+def _default_places(environment: Mapping[str, str] | None, socket_name: str) -> tuple[str, str]:
+    """The user's endpoint and the system's; the same where the user has no runtime directory."""
+    return default_endpoint(environment, socket_name), default_endpoint({}, socket_name)
+
+
+def _may_be_there(endpoint: str) -> bool:
+    """Whether a socket is there, or in a folder that is closed to this user.
+
+    The folder is the service's own and goes with it; the group of who may enter is said then.
+    """
+    try:
+        _path_of(endpoint).stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _path_of(endpoint: str) -> Path:
+    return Path(endpoint.removeprefix("ipc://"))
 
 
 def _is_loopback(host: str) -> bool:
