@@ -75,10 +75,10 @@ models = ["computer", "hey_lantern"]
 sensitivity = "low"
 ```
 
-For a keyword counts what is set first of: what `kwsctl set` keeps, its threshold, its sensitivity, the threshold and the
-sensitivity of `[wake]`. `"auto"` lets kwsd choose; the meaning says what. On the command line and
-in variables a list may be `0,1` as well as `[0, 1]`, and a word needs no quotes. Channels count
-from 0. What begins with `live:` is of no concern to a replay.
+For a keyword counts what is set first of: what `kwsctl set` keeps, its threshold, its sensitivity,
+the threshold and the sensitivity of `[wake]`. `"auto"` lets kwsd choose; the meaning says what. On
+the command line and in variables a list may be `0,1` as well as `[0, 1]`, and a word needs no
+quotes. Channels count from 0. What begins with `live:` is of no concern to a replay.
 """
 
 TABLE = "| key | default | takes | meaning |\n| --- | --- | --- | --- |"
