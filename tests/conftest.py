@@ -1,6 +1,7 @@
 """Fixtures of the process-level tests: a small model, a recording it wakes on, the command."""
 
 import json
+import logging
 import os
 import resource
 import subprocess
@@ -33,6 +34,16 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.skip(reason="slow: pytest -m slow"))
+
+
+@pytest.fixture(autouse=True)
+def log_level():
+    """Programs that run inside a test set what is logged; the next test hears all again."""
+    logger = logging.getLogger("kwsd")
+    level, handlers = logger.level, list(logger.handlers)
+    yield
+    logger.setLevel(level)
+    logger.handlers = handlers
 
 
 @pytest.fixture(scope="session")
