@@ -107,10 +107,15 @@ class Day:
             self.deafest_s, self.deafest_at_s = deaf_s, self.position_s
         self._heard_s = self.position_s
 
-    def period(self) -> FloatArray:
-        """The next samples; time passes as the converter says."""
-        start = round(self.position_s * SAMPLE_RATE_HZ)
-        self.advance(PERIOD / SAMPLE_RATE_HZ / (1.0 + self._ppm * 1e-6))
+    def wait_for(self, position_s: float, timeout_s: float) -> bool:
+        """Let time pass until the converter is there; False if that takes longer."""
+        wait_s = (position_s - self.position_s) / (1.0 + self._ppm * 1e-6)
+        self.advance(min(max(0.0, wait_s), timeout_s))
+        return wait_s <= timeout_s
+
+    def period(self, position_s: float) -> FloatArray:
+        """What the converter heard from a position on."""
+        start = round(position_s * SAMPLE_RATE_HZ)
         at = np.arange(start, start + PERIOD) % len(self._cycle)
         return self._cycle[at]
 
@@ -129,10 +134,11 @@ class DayDevice:
         self._overruns = 0
         self._frames = 0
         self._stalled = False
+        self._taken_s = day.position_s
         self.closed = False
 
     def read(self, timeout_s: float) -> Period | None:
-        """The next delivery, or what goes wrong."""
+        """The next delivery, or what goes wrong; what came during a rest waits."""
         fault = self._day.now
         gap = False
         if fault is not None and fault is not self._lived_through:
@@ -143,12 +149,16 @@ class DayDevice:
                 self._lived_through = fault
                 self._overruns += 1
                 self._day.advance(fault.seconds)
+                self._taken_s = self._day.position_s
                 gap = True
         if self._stalled:
             self._day.advance(timeout_s)
             return None
+        if not self._day.wait_for(self._taken_s + PERIOD / SAMPLE_RATE_HZ, timeout_s):
+            return None
         zero = fault is not None and fault.kind is Kind.ZERO
-        samples = self._day.period()
+        samples = self._day.period(self._taken_s)
+        self._taken_s += PERIOD / SAMPLE_RATE_HZ
         first, self._frames = self._frames, self._frames + PERIOD
         return Period(np.zeros_like(samples) if zero else samples, first, 0, gap)
 
