@@ -18,6 +18,7 @@
 /* Full scale is 1; what is beyond this would overflow a square somewhere. */
 #define LARGEST_SAMPLE 16.0f
 #define ANOTHER_PATH_SAMPLES 256
+#define LATE_ESTIMATES 12
 #define LOST_ERLE_DB 6.0f
 #define LOST_ESTIMATES 8
 #define GIVEN_UP_ESTIMATES 24
@@ -357,15 +358,17 @@ static int32_t delay_of(const kws_frontend *f) {
     return delay + (int32_t)rint(kws_corrector_delay(f->corrector));
 }
 
-/* Whether the echo has come back at another delay than it was heard at last: that may have been
- * before a gap, over which the tracker forgets it. */
+/* Whether the echo has come back at another delay than it was heard at last, which may have been
+ * before a gap, over which the tracker forgets it; or is heard for the first time, and late: what
+ * the filters are sure of by then is that there is none. */
 static int32_t is_another_path(kws_frontend *f) {
     const int32_t before = f->heard_samples, now = delay_of(f);
     if (now < 0) return 0;
     f->heard_samples = now;
-    const int32_t jumped =
-        before >= 0 && (now - before > ANOTHER_PATH_SAMPLES || before - now > ANOTHER_PATH_SAMPLES);
-    return jumped && cancels_below(f, LOST_ERLE_DB);
+    const int32_t another =
+        before < 0 ? kws_delay_tracker_estimates(f->tracker) > LATE_ESTIMATES
+                   : now - before > ANOTHER_PATH_SAMPLES || before - now > ANOTHER_PATH_SAMPLES;
+    return another && cancels_below(f, LOST_ERLE_DB);
 }
 
 /* Undo drift and delay of the reference; when the delay changes the echo paths move with it. */

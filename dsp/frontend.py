@@ -36,6 +36,9 @@ _Parts = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
 ANOTHER_PATH_SAMPLES = 256
 """A delay that jumps further is that of another echo path."""
 
+LATE_ESTIMATES = 12
+"""An echo that is heard for the first time after more of them was not there before: 3 s."""
+
 LOST_ERLE_DB = 6.0
 """Less echo return loss enhancement than this is worth nothing that was learnt."""
 
@@ -367,16 +370,20 @@ class FrontEnd:
         return None if delay is None else delay + round(self._corrector.delay_samples)
 
     def _is_another_path(self) -> bool:
-        """Whether the echo has come back at another delay than it was heard at last.
+        """Whether the echo has come back at another delay than it was heard at last, or comes late.
 
-        That may have been before a gap, over which the tracker forgets it.
+        It may have been heard before a gap, over which the tracker forgets it. What the filters are
+        sure of before a loudspeaker that starts muted is heard at all is that there is no echo.
         """
         before, now = self._heard_samples, self._delay_samples()
         if now is None:
             return False
         self._heard_samples = now
-        jumped = before is not None and abs(now - before) > ANOTHER_PATH_SAMPLES
-        return jumped and self._cancels_below(LOST_ERLE_DB)
+        if before is None:
+            another = self._tracker.estimates > LATE_ESTIMATES
+        else:
+            another = abs(now - before) > ANOTHER_PATH_SAMPLES
+        return another and self._cancels_below(LOST_ERLE_DB)
 
     def _cancels_below(self, limit_db: float) -> bool:
         erle_db = self._meter.erle_db

@@ -22,6 +22,9 @@
 #define PATH_SMOOTHING 0.03f
 #define PATH_LOST 0.4f
 #define PATH_HEARD 0.8f
+#define COUPLING_SMOOTHING 0.01f
+#define HEARD_LIKENESS 0.1f
+#define MUTED_RATIO 0.05f
 #define LEVEL_LEAST 0.01f
 #define LEVEL_MEMORY 125
 #define GOOD_RATIO 0.1f
@@ -53,11 +56,13 @@ struct kws_kalman {
     int32_t count[KWS_MOST_CHANNELS];
     int32_t good_blocks; /* left of the time in which a change of level is believed */
     int32_t path_known; /* the paths were good since they were last in doubt */
+    int32_t muted; /* the loudspeaker is: the doubt stays, the microphone passes as it is */
     int32_t turn; /* group of partitions whose constraint is due */
     float keep2, forget2; /* state transition squared, and what is missing to 1 */
     float mic_power, error_power;
     float level_cross, level_error, level_echo; /* smoothed, of error and echo before the update */
     float path_cross, path_echo, path_mic; /* slower, to recognise another path */
+    float coupling; /* power that the paths pass on of what is played, while it is heard */
     float *path;       /* [rows][re, im, variance][ROW]: a pass reads all three */
     float *near_power; /* [ROW] */
     float *echo_re, *echo_im, *expected, *error_re, *error_im, *half_gain; /* [ROW], of a block */
@@ -158,6 +163,12 @@ int32_t kws_reference_silent(const kws_reference *reference) {
     return 1;
 }
 
+static float played_power(const kws_reference *reference) {
+    float sum = 0.0f;
+    for (int32_t i = 0; i < reference->ring[0].count; i++) sum += reference->block_power[i];
+    return sum / (float)reference->ring[0].count;
+}
+
 /* Whether the block that was pushed last is silent. After an under-run the loudspeaker may go on
  * with what the reference does not show: nothing is to be learnt from that. */
 static int32_t newest_silent(const kws_reference *reference) {
@@ -212,6 +223,8 @@ void kws_kalman_reset(kws_kalman *kalman) {
     kalman->level_cross = kalman->level_error = kalman->level_echo = 0.0f;
     kalman->path_cross = kalman->path_echo = kalman->path_mic = 0.0f;
     kalman->path_known = 0;
+    kalman->coupling = 0.0f;
+    kalman->muted = 0;
     kalman->turn = kalman->good_blocks = 0;
 }
 
@@ -330,6 +343,7 @@ KWS_INLINE void learn_row(const kws_kalman *kalman, float *path, const float *x)
     const float *restrict er = KWS_ROW(kalman->error_re), *restrict ei = KWS_ROW(kalman->error_im);
     const float *restrict half_gain = KWS_ROW(kalman->half_gain);
     const float keep2 = kalman->keep2, forget2 = kalman->forget2;
+    const int32_t muted = kalman->muted;
     KWS_INDEPENDENT
     for (int32_t k = 0; k < ROW; k++) {
         float variance = pv[k];
@@ -340,7 +354,8 @@ KWS_INLINE void learn_row(const kws_kalman *kalman, float *path, const float *x)
         shrink = shrink > 0.05f ? shrink : 0.05f;
         pr[k] = re;
         pi[k] = im;
-        pv[k] = variance * shrink * keep2 + forget2 * (re * re + im * im) + 1e-12f;
+        float next = variance * shrink * keep2 + forget2 * (re * re + im * im) + 1e-12f;
+        pv[k] = muted ? variance : next;
     }
 }
 
@@ -355,6 +370,7 @@ KWS_INLINE void learn_row_constrained(kws_kalman *kalman, kws_reference *referen
     const float *restrict half_gain = KWS_ROW(kalman->half_gain);
     float *restrict echo_re = KWS_ROW(kalman->echo_re), *restrict echo_im = KWS_ROW(kalman->echo_im);
     const float keep2 = kalman->keep2, forget2 = kalman->forget2;
+    const int32_t muted = kalman->muted;
     KWS_INDEPENDENT
     for (int32_t k = 0; k < ROW; k++) {
         pr[k] += pv[k] * (xr[k] * er[k] + xi[k] * ei[k]);
@@ -371,8 +387,9 @@ KWS_INLINE void learn_row_constrained(kws_kalman *kalman, kws_reference *referen
         float power = xr[k] * xr[k] + xi[k] * xi[k];
         float shrink = 1.0f - half_gain[k] * variance * power;
         shrink = shrink > 0.05f ? shrink : 0.05f;
-        pv[k] = variance * shrink * keep2 + forget2 * (pr[k] * pr[k] + pi[k] * pi[k]) +
-                1e-12f;
+        float next = variance * shrink * keep2 + forget2 * (pr[k] * pr[k] + pi[k] * pi[k]) +
+                     1e-12f;
+        pv[k] = muted ? variance : next;
         echo_re[k] += pr[k] * xr[k] - pi[k] * xi[k];
         echo_im[k] += pr[k] * xi[k] + pi[k] * xr[k];
     }
@@ -386,6 +403,7 @@ static void recover(kws_kalman *kalman, float mic_power, float error_power) {
     for (int32_t row = 0; row < kalman->rows; row++) {
         float *path = path_of(kalman, row), *variance = path + 2 * ROW;
         for (int32_t k = 0; k < 2 * ROW; k++) path[k] *= 0.3f;
+        if (kalman->muted) continue; /* it is whoever talks that would be learnt */
         KWS_INDEPENDENT
         for (int32_t k = 0; k < ROW; k++) {
             variance[k] = variance[k] > 0.1f * START_VARIANCE ? variance[k] : 0.1f * START_VARIANCE;
@@ -476,6 +494,21 @@ static int32_t doubt_lost_path(kws_kalman *kalman, const float *error, const flo
     return 1;
 }
 
+/* Whether the paths have sunk far below what they passed on, and their echo is not heard: the
+ * filter must not get surer of nothing with every block, for it would be deaf to the echo that
+ * comes back. */
+static int32_t is_muted(kws_kalman *kalman, const kws_reference *reference, const float *echo) {
+    const float now = power_of(echo), played = KWS_HOP * played_power(reference);
+    const float cross = kalman->level_cross, echo_power = kalman->level_echo;
+    const float likeness = cross + echo_power;
+    const float mic_power = kalman->level_error + 2.0f * cross + echo_power;
+    if (likeness > 0.0f && likeness * likeness > HEARD_LIKENESS * mic_power * echo_power) {
+        kalman->coupling += COUPLING_SMOOTHING * (now / played - kalman->coupling);
+        return 0;
+    }
+    return now < MUTED_RATIO * kalman->coupling * played;
+}
+
 /* Kalman update of all paths from the error before it; leaves the spectrum of the echo after it. */
 KWS_INLINE void learn_all(kws_kalman *kalman, kws_reference *reference, const float *error) {
     float *time = reference->time;
@@ -506,6 +539,12 @@ static int32_t broken(kws_kalman *kalman, const float *mic, const float *echo, f
     return 1;
 }
 
+/* What is given out: without the echo, unless what the paths have learnt is whoever talks. */
+static void pass(const kws_kalman *kalman, const float *mic, float *error, float *echo) {
+    if (kalman->muted) fill(echo, KWS_HOP, 0.0f);
+    for (int32_t k = 0; k < KWS_HOP; k++) error[k] = mic[k] - echo[k];
+}
+
 KWS_CLONES void kws_kalman_process(kws_kalman *kalman, kws_reference *reference, const float *mic,
                                    int32_t learn, float *error, float *echo) {
     const float mic_power = power_of(mic);
@@ -521,15 +560,19 @@ KWS_CLONES void kws_kalman_process(kws_kalman *kalman, kws_reference *reference,
         fill(echo, KWS_HOP, 0.0f);
         return;
     }
-    for (int32_t k = 0; k < KWS_HOP; k++) error[k] = mic[k] - echo[k];
-    if (!learn || newest_silent(reference)) return;
+    if (!learn || newest_silent(reference)) {
+        pass(kalman, mic, error, echo);
+        return;
+    }
 
+    for (int32_t k = 0; k < KWS_HOP; k++) error[k] = mic[k] - echo[k];
     if (follow_level(kalman, error, echo)) {
         prior_echo(kalman, reference);
         echo_samples(kalman, reference, echo);
         for (int32_t k = 0; k < KWS_HOP; k++) error[k] = mic[k] - echo[k];
     }
     if (doubt_lost_path(kalman, error, echo, mic_power)) prior_echo(kalman, reference);
+    kalman->muted = is_muted(kalman, reference, echo);
     learn_all(kalman, reference, error);
     recover(kalman, mic_power, power_of(error));
     /* Measured: the estimate after the update finds a fifth more words than the one before. */
@@ -538,7 +581,7 @@ KWS_CLONES void kws_kalman_process(kws_kalman *kalman, kws_reference *reference,
         fill(echo, KWS_HOP, 0.0f);
         return;
     }
-    for (int32_t k = 0; k < KWS_HOP; k++) error[k] = mic[k] - echo[k];
+    pass(kalman, mic, error, echo);
 }
 
 KWS_CLONES void kws_kalman_predict(kws_kalman *kalman, kws_reference *reference, const float *mic,

@@ -70,6 +70,16 @@ PATH_LOST = 0.4
 PATH_HEARD = 0.8
 """Least power of the expected echo over that of the microphone for which it is asked."""
 
+COUPLING_SMOOTHING = 0.01
+"""Share of a new block in what the paths are remembered to pass on: 1.6 s of heard echo."""
+
+HEARD_LIKENESS = 0.1
+"""Squared correlation of microphone and expected echo above which that echo is heard."""
+
+MUTED_RATIO = 0.05
+"""Expected echo over what the paths are remembered to pass on, in power, below which a
+loudspeaker whose echo is not heard is muted."""
+
 
 class ReferenceSpectra:
     """Spectra of the last blocks of every channel, shared by the filters of all microphones.
@@ -100,6 +110,11 @@ class ReferenceSpectra:
     def silent(self) -> bool:
         """Whether nothing that the filters can reach has been played."""
         return bool(self._block_power.max() < SILENT_POWER)
+
+    @property
+    def played_power(self) -> float:
+        """Mean power of what the filters can reach."""
+        return float(self._block_power.mean())
 
     @property
     def newest_silent(self) -> bool:
@@ -156,6 +171,8 @@ class KalmanCanceller:
         self._level = np.zeros(3)
         self._path = np.zeros(3)
         self._path_known = False
+        self._coupling = 0.0
+        self._muted = False
         self._turn = self._good_blocks = 0
 
     def shift(self, partitions: int) -> None:
@@ -190,7 +207,8 @@ class KalmanCanceller:
         error, echo : ndarray, float32 [HOP_SAMPLES]
             What is left of the microphone after this block's update, and the echo estimate.
             While the reference is silent, or the microphone is, nothing is changed or learnt;
-            while the newest block of the reference is, nothing is learnt.
+            while the newest block of the reference is, nothing is learnt; while the loudspeaker
+            is muted, nothing is changed.
         """
         # A dead or muted microphone has no echo in it; the estimate would be all there is.
         dead = float(mic @ mic) < DEAD_POWER * HOP_SAMPLES
@@ -203,11 +221,13 @@ class KalmanCanceller:
                 echo = self._echo(reference)
                 prior = mic - echo
             self._doubt_lost_path(mic, prior, echo)
+            self._muted = self._is_muted(echo, reference)
             self._learn(prior, reference)
             self._recover(mic, prior)
             # Measured: the estimate after the update finds a fifth more words than the one before.
             echo = self._echo(reference)
-        if self._broken(echo):
+        # What muted paths have learnt is whoever talks.
+        if self._broken(echo) or self._muted:
             return mic, np.zeros_like(mic)
         return mic - echo, echo
 
@@ -252,6 +272,8 @@ class KalmanCanceller:
         step *= gain
         self.path += step
         self._constrain()
+        if self._muted:
+            return
         gain *= reference.power
         gain *= np.float32(-0.5)
         gain += np.float32(1.0)
@@ -318,13 +340,31 @@ class KalmanCanceller:
         self._path[:] = 0.0
         self._path_known = False
 
+    def _is_muted(self, echo: FloatArray, reference: ReferenceSpectra) -> bool:
+        """Whether the paths have sunk far below what they passed on, and their echo is not heard.
+
+        Behind a muted loudspeaker they are learnt to be nothing, and with every block the filter is
+        surer of it: measured, after two seconds it took the echo that came back for a loud near
+        end, and was deaf for good. So its doubt stays what it was.
+        """
+        now, played = float(echo @ echo), HOP_SAMPLES * reference.played_power
+        cross, error_power, echo_power = (float(value) for value in self._level)
+        likeness = cross + echo_power
+        mic_power = error_power + 2.0 * cross + echo_power
+        if likeness > 0.0 and likeness**2 > HEARD_LIKENESS * mic_power * echo_power:
+            self._coupling += COUPLING_SMOOTHING * (now / played - self._coupling)
+            return False
+        return now < MUTED_RATIO * self._coupling * played
+
     def _recover(self, mic: FloatArray, error: FloatArray) -> None:
         """If the error is louder than the microphone the path has changed: learn it anew."""
         self._mic_power = 0.9 * self._mic_power + 0.1 * float(mic @ mic)
         self._error_power = 0.9 * self._error_power + 0.1 * float(error @ error)
         if self._error_power > DIVERGED_RATIO * self._mic_power + 1e-9:
             self.path *= np.float32(0.3)
-            self._variance = np.maximum(self._variance, np.float32(0.1 * START_VARIANCE))
+            # Behind a muted loudspeaker it is whoever talks that would be learnt.
+            if not self._muted:
+                self._variance = np.maximum(self._variance, np.float32(0.1 * START_VARIANCE))
             self._error_power = self._mic_power
 
 

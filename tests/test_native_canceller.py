@@ -197,7 +197,19 @@ def scene():
     return mic, reference
 
 
-def test_canceller():
+def muted_scene():
+    """The loudspeaker is muted behind the reference, somebody talks meanwhile, and it is back."""
+    reference = noise(9.0, 0)
+    mic = through(reference, room(1))
+    mic[48_000:96_000] = 0.1 * noise(9.0, 7)[48_000:96_000]
+    mic[48_000:64_000] = 0.0
+    return mic + noise(9.0, 2, level=1e-4), reference
+
+
+@pytest.mark.parametrize(
+    ("hear", "silences", "mutes"), [(scene, True, False), (muted_scene, False, True)]
+)
+def test_canceller(hear, silences, mutes):
     counts = np.array(PARTITIONS, np.int32)
     native_spectra = Stage("kws_reference", 3, pointer(counts))
     native = Stage("kws_kalman", 3, pointer(counts))
@@ -207,8 +219,8 @@ def test_canceller():
         Companions(HOP_SAMPLES),
     )
     error, echo = np.zeros((2, HOP_SAMPLES), np.float32)
-    mic, reference = scene()
-    silent = 0
+    mic, reference = hear()
+    silent = muted = 0
     for number, start in enumerate(range(0, len(mic) - HOP_SAMPLES, HOP_SAMPLES)):
         block = mic[start : start + HOP_SAMPLES].copy()
         inputs = companions.process(reference[start : start + HOP_SAMPLES])
@@ -228,10 +240,11 @@ def test_canceller():
         )
         assert np.abs(error - expected[0]).max() < TOLERANCE, number
         assert np.abs(echo - expected[1]).max() < TOLERANCE, number
-        if number in (150, 200):
+        muted += twin._muted
+        if number in (150, 200) and silences:
             twin.shift(-2 if number == 150 else 3)
             native.call("shift", -2 if number == 150 else 3)
-    assert silent > 10
+    assert (silent > 10, muted > 100) == (silences, mutes)
     assert native.bytes + native_spectra.bytes < 250_000
 
 
