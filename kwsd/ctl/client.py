@@ -56,7 +56,7 @@ def request_audio(
     channel.setsockopt(zmq.IMMEDIATE, 1)
     channel.setsockopt(zmq.SNDTIMEO, round(timeout_s * 1000))
     try:
-        connect(channel, endpoint, "--control")
+        connect(channel, endpoint, "--control", "ipc:///path")
         message = {"v": CONTROL_VERSION, "command": command, **fields}
         channel.send(json.dumps(message).encode())
         if not channel.poll(round(timeout_s * 1000), zmq.POLLIN):

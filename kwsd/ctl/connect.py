@@ -9,7 +9,12 @@ import zmq
 from kwsd.errors import UsageError
 
 
-def connect(channel: zmq.Socket[Any], endpoint: str, option: str) -> None:
+def connect(
+    channel: zmq.Socket[Any],
+    endpoint: str,
+    option: str,
+    allowed: str = "ipc:///path or tcp://host:port",
+) -> None:
     """Connect; whether somebody is there shows later.
 
     Raises
@@ -21,6 +26,5 @@ def connect(channel: zmq.Socket[Any], endpoint: str, option: str) -> None:
         channel.connect(endpoint)
     except zmq.ZMQError as error:
         raise UsageError(
-            f"{option} {endpoint}: {zmq.strerror(error.errno or 0)}; must be ipc:///path or "
-            "tcp://host:port"
+            f"{option} {endpoint}: {zmq.strerror(error.errno or 0)}; must be {allowed}"
         ) from None
