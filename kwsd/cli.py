@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn
 
 from kwsd import __version__
 from kwsd.errors import EX_OK, KwsdError, UsageError
@@ -101,8 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     try:
-        with StandardOutput() as output:
-            return _run(words, output.stream)
+        with StandardOutput():
+            return _run(words)
     except SystemExit as done:
         # --help and --version end argparse this way.
         return int(done.code or EX_OK)
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(error, what, EX_SOFTWARE, debug)
 
 
-def _run(words: Sequence[str], stdout: TextIO | None) -> int:
+def _run(words: Sequence[str]) -> int:
     options = build_parser().parse_args(words)
     raise_on_terminate()
     config = _configure(options)
@@ -147,11 +147,10 @@ def _run(words: Sequence[str], stdout: TextIO | None) -> int:
         plot=options.plot,
         publish=options.publish,
     )
-    if stdout is not None:
-        stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[attr-defined]
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
     try:
-        # Bare: a replay goes on without a reader only where it writes files or publishes.
-        replay(plan, config, stdout)
+        replay(plan, config, sys.stdout)
     except ReaderGone:
         pass
     return EX_OK

@@ -26,13 +26,12 @@ class StandardOutput:
     """
 
     def __init__(self) -> None:
-        self.stream: TextIO | None = sys.stdout
-        """Bare, for who handles its loss himself; None where it was closed at the start."""
+        self._stream: TextIO | None = sys.stdout
         self.reader_gone = False
         """Nobody reads any more."""
 
     def __enter__(self) -> StandardOutput:
-        if self.stream is not None:
+        if self._stream is not None:
             sys.stdout = cast(TextIO, self)
         return self
 
@@ -42,9 +41,9 @@ class StandardOutput:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.stream is None:
+        if self._stream is None:
             return
-        sys.stdout = self.stream
+        sys.stdout = self._stream
         ended = kind is not None and not issubclass(kind, (Exception, SystemExit))
         if ended and not self._takes_more():
             # Who was told to end does not wait for a reader that has stopped reading.
@@ -57,18 +56,18 @@ class StandardOutput:
                 raise
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
+        return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
         """As a text file does."""
-        assert self.stream is not None
-        self._attempt(self.stream.write, text)
+        assert self._stream is not None
+        self._attempt(self._stream.write, text)
         return len(text)
 
     def flush(self) -> None:
         """As a text file does."""
-        assert self.stream is not None
-        self._attempt(self.stream.flush)
+        assert self._stream is not None
+        self._attempt(self._stream.flush)
 
     def _attempt(self, do: Callable[..., object], *arguments: str) -> None:
         try:
@@ -83,17 +82,17 @@ class StandardOutput:
             self.reader_gone = True
 
     def _takes_more(self) -> bool:
-        assert self.stream is not None
+        assert self._stream is not None
         try:
-            return bool(select.select([], [self.stream], [], 0)[1])
+            return bool(select.select([], [self._stream], [], 0)[1])
         except (OSError, ValueError):
             return True
 
     def _to_nowhere(self) -> None:
-        assert self.stream is not None
+        assert self._stream is not None
         try:
             with open(os.devnull, "wb") as nowhere:
-                os.dup2(nowhere.fileno(), self.stream.fileno())
+                os.dup2(nowhere.fileno(), self._stream.fileno())
         except (OSError, ValueError):
             pass  # no file of the system is behind it
 

@@ -181,7 +181,7 @@ def test_help_version_and_configuration(kwsd):
 def test_unexpected_error_is_one_line(monkeypatch, capsys):
     from kwsd import cli
 
-    def broken(words, stdout):
+    def broken(words):
         raise ZeroDivisionError("a\nb")
 
     monkeypatch.setattr(cli, "_run", broken)

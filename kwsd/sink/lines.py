@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from kwsd.errors import OutputError
 from kwsd.event import Event, to_json
+from kwsd.standard_output import reader_gone
 
 
 class ReaderGone(Exception):
@@ -32,17 +32,14 @@ class LineSink:
         ReaderGone
             Nobody reads any more.
         OutputError
-            The line cannot be written, for example on a full disk.
+            Standard output cannot be written (`kwsd.standard_output`).
         """
         if self._stream is None:
             raise ReaderGone
-        try:
-            self._stream.write(to_json(event) + "\n")
-            self._stream.flush()
-        except BrokenPipeError:
-            raise ReaderGone from None
-        except OSError as error:
-            raise OutputError(f"standard output cannot be written: {error.strerror}") from None
+        self._stream.write(to_json(event) + "\n")
+        self._stream.flush()
+        if reader_gone():
+            raise ReaderGone
 
     def close(self) -> None:
         """Nothing is held back."""
