@@ -27,6 +27,7 @@ from kwsd.model.find import MANIFEST_SUFFIX, find_model
 from kwsd.model.package import ModelPackage, load_package
 from kwsd.model.stream import ScoreStream, StreamingModel
 from kwsd.model.wake_model import WakeModel
+from kwsd.operating_point import operating_point, threshold_of
 from kwsd.reference_watch import ReferenceWatch
 from kwsd.runtime.aipu.runtime import AipuSettings
 from kwsd.runtime.aipu.session import Limits
@@ -135,19 +136,9 @@ def keyword_of(package: WakeModel) -> str:
 
 
 def decision_config(config: Config, package: WakeModel) -> DecisionConfig:
-    """Thresholds and times of one package under a configuration.
-
-    A keyword's own setting wins over ``[wake]``, a number over a sensitivity.
-    """
+    """Thresholds and times of one package under a configuration."""
     wake, own = config.wake, config.keyword(keyword_of(package))
-    if own.threshold is not None:
-        threshold = own.threshold
-    elif own.sensitivity is not None:
-        threshold = package.threshold(own.sensitivity)
-    elif wake.threshold is not None:
-        threshold = wake.threshold
-    else:
-        threshold = package.threshold(wake.sensitivity)
+    threshold = threshold_of(operating_point(config, keyword_of(package)), package)
     return DecisionConfig(
         threshold=threshold,
         rearm_threshold=threshold * wake.rearm_fraction,

@@ -13,9 +13,9 @@ from service_bench import ServiceBench
 from kwsd import kwsctl
 from kwsd.assemble import decision_config, keyword_of
 from kwsd.config import load_config
-from kwsd.daemon.operating_point import OperatingPoint, operating_point, with_set
 from kwsd.model.find import find_model
 from kwsd.model.package import load_package
+from kwsd.operating_point import OperatingPoint, operating_point, with_set
 
 CHOICES = {
     "keyword.computer.threshold": "0.11",

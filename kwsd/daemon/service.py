@@ -31,12 +31,12 @@ from kwsd.daemon.listening import Listening, listen
 from kwsd.daemon.metrics import MetricsServer, exposition
 from kwsd.daemon.monitor_tap import MonitorTap
 from kwsd.daemon.notify import Notifier
-from kwsd.daemon.operating_point import with_set
 from kwsd.daemon.runtime_gauges import runtime_metrics
 from kwsd.daemon.saved_state import CONFIGURED, StateFile
 from kwsd.daemon.status import input_status, keyword_status
 from kwsd.errors import ConfigError, KwsdError
 from kwsd.event import SCHEMA_VERSION, Event
+from kwsd.operating_point import with_set
 from kwsd.sink.zmq import BusSink
 from kwsd.source.live import LiveInput
 

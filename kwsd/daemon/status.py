@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 from kwsd.assemble import OpenModel
 from kwsd.config import Config
-from kwsd.daemon.operating_point import operating_point
 from kwsd.daemon.saved_state import SavedState
+from kwsd.operating_point import operating_point
 from kwsd.source.live import LiveInput
 
 

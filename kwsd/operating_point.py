@@ -1,15 +1,17 @@
 """What decides how sure a model must be: ``kwsctl set``, the keyword's own settings, or ``[wake]``.
 
-The order is that of `kwsd.assemble.decision_config`.
+A keyword's own setting wins over ``[wake]``, a number over a sensitivity.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from kwsd.config import Config
 from kwsd.config_schema import KEYWORD_SECTION
+from kwsd.model.wake_model import WakeModel
 
 SET_BY_KWSCTL = "kwsctl set"
 
@@ -24,21 +26,32 @@ class OperatingPoint:
     origin: str
     """``kwsctl set``, or the key of the configuration that decides."""
 
+    threshold: float | None = None
+    """That number; None where the package's operating point counts."""
+
 
 def operating_point(
-    config: Config, keyword: str, sensitivities: Mapping[str, str]
+    config: Config, keyword: str, sensitivities: Mapping[str, str] = MappingProxyType({})
 ) -> OperatingPoint:
     """What decides for a keyword; `sensitivities` are those that kwsctl set, by keyword."""
     own, wake, section = config.keyword(keyword), config.wake, f"{KEYWORD_SECTION}.{keyword}"
     if keyword in sensitivities:
         return OperatingPoint(sensitivities[keyword], SET_BY_KWSCTL)
     if own.threshold is not None:
-        return OperatingPoint(None, f"{section}.threshold")
+        return OperatingPoint(None, f"{section}.threshold", own.threshold)
     if own.sensitivity is not None:
         return OperatingPoint(own.sensitivity, f"{section}.sensitivity")
     if wake.threshold is not None:
-        return OperatingPoint(None, "wake.threshold")
+        return OperatingPoint(None, "wake.threshold", wake.threshold)
     return OperatingPoint(wake.sensitivity, "wake.sensitivity")
+
+
+def threshold_of(point: OperatingPoint, package: WakeModel) -> float:
+    """Smoothed score from which on a package wakes."""
+    if point.threshold is not None:
+        return point.threshold
+    assert point.sensitivity is not None
+    return package.threshold(point.sensitivity)
 
 
 def with_set(config: Config, keyword: str, sensitivities: Mapping[str, str]) -> Config:
