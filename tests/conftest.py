@@ -14,8 +14,10 @@ import jsonschema
 import numpy as np
 import pytest
 import soundfile as sf
+from free_port import free_port
 
 import kwsd as kwsd_package
+from kwsd.sink.curve import SecuredEndpoint, write_pair
 
 PACKAGE_PARENT = Path(kwsd_package.__file__).parent.parent
 """Where the kwsd under test lives: this checkout or the installed copy."""
@@ -145,3 +147,15 @@ def kwsd(kwsd_environment):
         return result
 
     return run
+
+
+@pytest.fixture
+def secured(tmp_path):
+    """An encrypted endpoint, its server's pair and one client, whose key it knows."""
+    write_pair(tmp_path / "server", "bus")
+    write_pair(tmp_path / "client", "kitchen")
+    (tmp_path / "clients").mkdir()
+    (tmp_path / "client/kitchen.key").rename(tmp_path / "clients/kitchen.key")
+    return SecuredEndpoint(
+        f"tcp://127.0.0.1:{free_port()}", tmp_path / "server/bus.key_secret", tmp_path / "clients"
+    )

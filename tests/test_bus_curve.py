@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import zmq
 import zmq.auth
-from free_port import free_port
 from other_user import closed_folder, other_user
 
 from kwsd.config_schema import BusSettings
@@ -23,17 +22,6 @@ from kwsd.sink.curve import CurveGate, SecuredEndpoint, secured_endpoint, write_
 from kwsd.sink.zmq import BusSink
 
 pytestmark = pytest.mark.skipif(not zmq.has("curve"), reason="libzmq without CURVE")
-
-
-@pytest.fixture
-def secured(tmp_path: Path) -> SecuredEndpoint:
-    write_pair(tmp_path / "server", "bus")
-    write_pair(tmp_path / "client", "kitchen")
-    (tmp_path / "clients").mkdir()
-    (tmp_path / "client/kitchen.key").rename(tmp_path / "clients/kitchen.key")
-    return SecuredEndpoint(
-        f"tcp://127.0.0.1:{free_port()}", tmp_path / "server/bus.key_secret", tmp_path / "clients"
-    )
 
 
 def hears(bus: BusSink, secured: SecuredEndpoint, pair: Path | None) -> bool:

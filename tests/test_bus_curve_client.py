@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import zmq
 from fake_kwsd import FakeKwsd
-from free_port import free_port
 
 from kwsd.kwsctl import main as kwsctl
 from kwsd.sink.curve import SecuredEndpoint, write_pair
@@ -18,17 +17,6 @@ from kwsd.sink.curve import SecuredEndpoint, write_pair
 pytestmark = pytest.mark.skipif(not zmq.has("curve"), reason="libzmq without CURVE")
 
 EXAMPLE = Path(__file__).parent.parent / "examples/subscribe.py"
-
-
-@pytest.fixture
-def secured(tmp_path: Path) -> SecuredEndpoint:
-    write_pair(tmp_path / "server", "bus")
-    write_pair(tmp_path / "client", "kitchen")
-    (tmp_path / "clients").mkdir()
-    (tmp_path / "client/kitchen.key").rename(tmp_path / "clients/kitchen.key")
-    return SecuredEndpoint(
-        f"tcp://127.0.0.1:{free_port()}", tmp_path / "server/bus.key_secret", tmp_path / "clients"
-    )
 
 
 def client_keys(tmp_path: Path) -> list[str]:

@@ -19,14 +19,13 @@ import zmq
 from kwsd.config_files import SYSTEM_DIRECTORY
 from kwsd.config_schema import BusSettings
 from kwsd.errors import ConfigError, MissingFileError, RuntimeUnavailable
+from kwsd.sink.curve_key import load_key
 from kwsd.sink.endpoint import check_endpoint
 
 log = logging.getLogger(__name__)
 
 KEY_SUFFIX = ".key"
 _DOMAIN = "kwsd"
-_KEY_CHARACTERS = 40
-"""Of a key in Z85: 32 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +167,7 @@ def write_pair(folder: Path, name: str) -> tuple[Path, Path]:
 def _server_pair(path: Path) -> tuple[bytes, bytes]:
     try:
         mode = path.stat().st_mode
-        public, secret = _load(path)
+        public, secret = load_key(path)
     except FileNotFoundError:
         raise MissingFileError(
             f"bus.curve_key_file = {path}: no such file; make one, as root, with "
@@ -212,7 +211,7 @@ def _client_keys(folder: Path) -> frozenset[bytes]:
     keys = set()
     for path in paths:
         try:
-            keys.add(_load(path)[0])
+            keys.add(load_key(path)[0])
         except PermissionError:
             raise ConfigError(f"bus.curve_clients_directory: {_refused(path, 640)}") from None
         except (OSError, ValueError) as error:
@@ -221,23 +220,6 @@ def _client_keys(folder: Path) -> frozenset[bytes]:
                 "copy it again, or remove it"
             ) from None
     return frozenset(keys)
-
-
-def _load(path: Path) -> tuple[bytes, bytes | None]:
-    """Public and secret key of a file; raises `ValueError` where one is not whole."""
-    from zmq.auth import load_certificate
-    from zmq.utils.z85 import Z85CHARS
-
-    # Opened here, since pyzmq hides why it cannot be.
-    path.open("rb").close()
-    try:
-        public, secret = load_certificate(str(path))
-    except (ValueError, IndexError):
-        raise ValueError("there is no public key in it") from None
-    for key in (public, secret):
-        if key is not None and (len(key) != _KEY_CHARACTERS or not set(key) <= set(Z85CHARS)):
-            raise ValueError(f"a key in it is not {_KEY_CHARACTERS} characters of Z85")
-    return public, secret
 
 
 def _reason(error: OSError | ValueError) -> str:

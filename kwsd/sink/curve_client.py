@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import zmq
-import zmq.auth
 
 from kwsd.errors import ConfigError, MissingFileError, RuntimeUnavailable
-
-_KEY_CHARACTERS = 40
-"""Of a key in Z85: 32 bytes."""
+from kwsd.sink.curve_key import KEY_CHARACTERS, DamagedKeyError, load_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +61,14 @@ def secure_client(channel: zmq.Socket[Any], own: KeyFile, server: KeyFile) -> No
 
 def _load(file: KeyFile, remedy: str) -> tuple[bytes, bytes | None]:
     try:
-        # Opened here, since pyzmq hides why it cannot be.
-        file.path.open("rb").close()
-        return zmq.auth.load_certificate(file.path)
+        return load_key(file.path)
     except FileNotFoundError:
         raise MissingFileError(f"{file}: no such file; {remedy}") from None
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror or error}") from None
-    except (ValueError, IndexError):
+    except DamagedKeyError:
+        raise _damaged(file) from None
+    except ValueError:
         raise ConfigError(
             f"{file} holds no key; name a file that kwsctl keygen made, or copy it again"
         ) from None
@@ -79,11 +76,13 @@ def _load(file: KeyFile, remedy: str) -> tuple[bytes, bytes | None]:
 
 def _set(channel: zmq.Socket[Any], option: int, key: bytes, file: KeyFile) -> None:
     try:
-        # libzmq takes 32 bytes as well, for a key that is not in Z85: none of ours.
-        if len(key) != _KEY_CHARACTERS:
-            raise ValueError(f"{len(key)} characters")
         channel.setsockopt(option, key)
-    except (ValueError, zmq.ZMQError):
-        raise ConfigError(
-            f"{file} holds a damaged key, not {_KEY_CHARACTERS} characters of Z85; copy it again"
-        ) from None
+    except zmq.ZMQError:
+        # Z85 has groups of characters that stand for no number.
+        raise _damaged(file) from None
+
+
+def _damaged(file: KeyFile) -> ConfigError:
+    return ConfigError(
+        f"{file} holds a damaged key, not {KEY_CHARACTERS} characters of Z85; copy it again"
+    )
