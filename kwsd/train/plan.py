@@ -24,8 +24,9 @@ RECIPE = 4
 """Raise it where what pools or lessons hold changes: those of before are not used then."""
 
 
-KEPT = ("pools-*.npz", "lessons-*.npz", "heard-*.npz", "checkpoint-*.pt")
-"""What a training leaves in the work folder, beside corpora."""
+KEPT = ("pools-*.npz", "lessons-*.npz", "checkpoint-*.pt")
+"""What a training leaves in the work folder for itself alone, beside corpora. What was heard of
+development recordings serves any."""
 
 
 @dataclass(frozen=True)
