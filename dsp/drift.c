@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "block.h"
+#include "energy.h"
 #include "kalman.h"
 #include "vector.h"
 
@@ -179,16 +180,10 @@ void kws_corrector_reset(kws_corrector *corrector) {
 }
 
 void kws_corrector_push(kws_corrector *corrector, const float *reference) {
-    float *past = corrector->past, power[KWS_LANES] = {0.0f};
+    float *past = corrector->past;
     for (int32_t k = 0; k < PAST - KWS_HOP; k++) past[k] = past[k + KWS_HOP];
     for (int32_t k = 0; k < KWS_HOP; k++) past[PAST - KWS_HOP + k] = reference[k];
-    for (int32_t k = 0; k < KWS_HOP; k += KWS_LANES) {
-        for (int32_t lane = 0; lane < KWS_LANES; lane++) {
-            power[lane] += reference[k + lane] * reference[k + lane];
-        }
-    }
-    for (int32_t lane = 1; lane < KWS_LANES; lane++) power[0] += power[lane];
-    if (power[0] / KWS_HOP >= SILENT_POWER) {
+    if (kws_energy(reference) / KWS_HOP >= SILENT_POWER) {
         corrector->silent_blocks = 0;
     } else if (corrector->silent_blocks < RUN_ON_BLOCKS) {
         corrector->silent_blocks++;

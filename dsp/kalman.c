@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "block.h"
+#include "energy.h"
 #include "fft.h"
 
 /* Constants as in kalman.py. */
@@ -127,18 +128,6 @@ KWS_INLINE const float *spectrum(const kws_reference *reference, int32_t channel
     return reference->spectra + (size_t)(rows->first + at) * 2 * ROW;
 }
 
-static float power_of(const float *block) {
-    float part[KWS_LANES] = {0.0f};
-    for (int32_t k = 0; k < KWS_HOP; k += KWS_LANES) {
-        for (int32_t lane = 0; lane < KWS_LANES; lane++) {
-            part[lane] += block[k + lane] * block[k + lane];
-        }
-    }
-    float sum = 0.0f;
-    for (int32_t lane = 0; lane < KWS_LANES; lane++) sum += part[lane];
-    return sum;
-}
-
 void kws_reference_push(kws_reference *reference, const float *block) {
     for (int32_t c = 0; c < reference->channels; c++) {
         ring *rows = &reference->ring[c];
@@ -153,7 +142,7 @@ void kws_reference_push(kws_reference *reference, const float *block) {
         float *re = reference->spectra + (size_t)(rows->first + rows->newest) * 2 * ROW;
         kws_fft_forward(reference->fft, reference->time, re, re + ROW);
     }
-    reference->block_power[reference->ring[0].newest] = power_of(block) / KWS_HOP;
+    reference->block_power[reference->ring[0].newest] = kws_energy(block) / KWS_HOP;
 }
 
 int32_t kws_reference_silent(const kws_reference *reference) {
@@ -445,7 +434,7 @@ static int32_t follow_level(kws_kalman *kalman, const float *error, const float 
     kalman->path_known |= good;
     kalman->good_blocks = good ? LEVEL_MEMORY : kalman->good_blocks - (kalman->good_blocks > 0);
     const float cross = product_of(error, echo);
-    const float error_power = power_of(error), echo_power = power_of(echo);
+    const float error_power = kws_energy(error), echo_power = kws_energy(echo);
     kalman->level_cross += LEVEL_SMOOTHING * (cross - kalman->level_cross);
     kalman->level_error += LEVEL_SMOOTHING * (error_power - kalman->level_error);
     kalman->level_echo += LEVEL_SMOOTHING * (echo_power - kalman->level_echo);
@@ -474,7 +463,7 @@ static int32_t doubt_lost_path(kws_kalman *kalman, const float *error, const flo
                                float mic_power) {
     const float share = PATH_SMOOTHING;
     kalman->path_cross += share * (product_of(error, echo) - kalman->path_cross);
-    kalman->path_echo += share * (power_of(echo) - kalman->path_echo);
+    kalman->path_echo += share * (kws_energy(echo) - kalman->path_echo);
     kalman->path_mic += share * (mic_power - kalman->path_mic);
     /* Before they were good once they are still being learnt. */
     if (!kalman->path_known || kalman->path_cross >= -PATH_LOST * kalman->path_echo ||
@@ -498,7 +487,7 @@ static int32_t doubt_lost_path(kws_kalman *kalman, const float *error, const flo
  * filter must not get surer of nothing with every block, for it would be deaf to the echo that
  * comes back. */
 static int32_t is_muted(kws_kalman *kalman, const kws_reference *reference, const float *echo) {
-    const float now = power_of(echo), played = KWS_HOP * played_power(reference);
+    const float now = kws_energy(echo), played = KWS_HOP * played_power(reference);
     const float cross = kalman->level_cross, echo_power = kalman->level_echo;
     const float likeness = cross + echo_power;
     const float mic_power = kalman->level_error + 2.0f * cross + echo_power;
@@ -533,7 +522,7 @@ KWS_INLINE void learn_all(kws_kalman *kalman, kws_reference *reference, const fl
 /* Forget paths whose echo is not finite, for they would never be learnt again: the microphone
  * passes as it is. */
 static int32_t broken(kws_kalman *kalman, const float *mic, const float *echo, float *error) {
-    if (isfinite(power_of(echo))) return 0;
+    if (isfinite(kws_energy(echo))) return 0;
     kws_kalman_reset(kalman);
     for (int32_t k = 0; k < KWS_HOP; k++) error[k] = mic[k];
     return 1;
@@ -547,7 +536,7 @@ static void pass(const kws_kalman *kalman, const float *mic, float *error, float
 
 KWS_CLONES void kws_kalman_process(kws_kalman *kalman, kws_reference *reference, const float *mic,
                                    int32_t learn, float *error, float *echo) {
-    const float mic_power = power_of(mic);
+    const float mic_power = kws_energy(mic);
     /* A dead or muted microphone has no echo in it; the estimate would be all there is. */
     if (kws_reference_silent(reference) || mic_power < DEAD_POWER * KWS_HOP) {
         for (int32_t k = 0; k < KWS_HOP; k++) error[k] = mic[k];
@@ -574,7 +563,7 @@ KWS_CLONES void kws_kalman_process(kws_kalman *kalman, kws_reference *reference,
     if (doubt_lost_path(kalman, error, echo, mic_power)) prior_echo(kalman, reference);
     kalman->muted = is_muted(kalman, reference, echo);
     learn_all(kalman, reference, error);
-    recover(kalman, mic_power, power_of(error));
+    recover(kalman, mic_power, kws_energy(error));
     /* Measured: the estimate after the update finds a fifth more words than the one before. */
     echo_samples(kalman, reference, echo);
     if (broken(kalman, mic, echo, error)) {
