@@ -6,18 +6,80 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 from kwsd.errors import RuntimeUnavailable
 from kwsd.termination import held_back
 
 EX_ORPHANED = 1
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class Workers:
+    """What processes of a pool are given to do.
+
+    Parameters
+    ----------
+    pool : ProcessPoolExecutor
+        The pool.
+    """
+
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        self._pool = pool
+
+    def map(
+        self, work: Callable[[Job], Result], jobs: Iterable[Job], chunksize: int = 1
+    ) -> Iterator[Result]:
+        """Do `work` for each job; all of them are handed over at once.
+
+        `Executor.map` may be interrupted while it holds a lock that the pool's own thread wants:
+        the interrupt is raised between a condition's `__enter__` and the block, nobody releases
+        it, and the pool never ends. So nothing is raised while a lock of the pool is held, and
+        the waiting is done at a queue that has none.
+
+        Parameters
+        ----------
+        work : callable
+            Of a module's top level.
+        jobs : iterable
+            What it is given, one at a time.
+        chunksize : int
+            Jobs that a process takes at once.
+
+        Returns
+        -------
+        iterator
+            One result a job, in the order of the jobs.
+        """
+        waiting = list(jobs)
+        done: SimpleQueue[int] = SimpleQueue()
+        futures = []
+        with held_back():
+            for turn, first in enumerate(range(0, len(waiting), chunksize)):
+                future = self._pool.submit(_do, work, waiting[first : first + chunksize])
+                future.add_done_callback(lambda _, turn=turn: done.put(turn))  # type: ignore[misc]
+                futures.append(future)
+        return _in_order(futures, done)
+
+
+def _in_order(futures: list[Future[list[Result]]], done: SimpleQueue[int]) -> Iterator[Result]:
+    ended = set()
+    futures.reverse()
+    for turn in range(len(futures)):
+        while turn not in ended:
+            ended.add(done.get())
+        with held_back():
+            results = futures.pop().result()  # popped: what was handed on is not kept
+        yield from results
 
 
 @contextmanager
@@ -26,7 +88,7 @@ def worker_pool(
     initializer: Callable[..., None],
     arguments: tuple[Any, ...],
     context: BaseContext | None = None,
-) -> Iterator[ProcessPoolExecutor]:
+) -> Iterator[Workers]:
     """Pool of processes for work that a user may stop at any time.
 
     What is being worked on when the work is stopped is finished, what waits is not begun. The
@@ -46,8 +108,8 @@ def worker_pool(
 
     Yields
     ------
-    ProcessPoolExecutor
-        The pool.
+    Workers
+        Takes the work.
 
     Raises
     ------
@@ -59,7 +121,7 @@ def worker_pool(
     try:
         with held_back():
             pool.submit(_begin)  # where processes are forked, this forks all of them
-        yield pool
+        yield Workers(pool)
     except BrokenProcessPool:
         raise RuntimeUnavailable(
             f"one of {workers} processes ended early, perhaps for want of memory: "
@@ -71,6 +133,10 @@ def worker_pool(
 
 def _begin() -> None:
     """Work that only needs the processes to be there."""
+
+
+def _do(work: Callable[[Job], Result], jobs: list[Job]) -> list[Result]:
+    return [work(job) for job in jobs]
 
 
 def _start(initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None:

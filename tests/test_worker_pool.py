@@ -91,6 +91,60 @@ def test_an_interrupt_of_the_whole_terminal_is_the_parents_alone(owner):
     assert process.stderr.read().count("Traceback") == 1
 
 
+INTERRUPTED_AT_A_LOCK = """
+import signal, threading, time
+from kwsd.worker_pool import worker_pool
+
+acquire = threading.Condition.__enter__
+
+def interrupted(condition):
+    answer = acquire(condition)
+    if threading.get_ident() == threading.main_thread().ident:
+        threading.Condition.__enter__ = acquire
+        signal.raise_signal(signal.SIGINT)
+    return answer
+
+def interrupt_next():
+    threading.Condition.__enter__ = interrupted
+
+if __name__ == "__main__":
+    with worker_pool(2, int, ()) as pool:
+        {}
+        {}
+        list(results)
+"""
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["handed over", "fetched"])
+def test_an_interrupt_at_a_lock_of_the_pool_does_not_hang_it(early):
+    """Raised in `Condition.__enter__`, it leaves the lock behind, and the pool's thread waits."""
+    steps = ["results = pool.map(time.sleep, [0.3] * 4)", "interrupt_next()"]
+    script = INTERRUPTED_AT_A_LOCK.format(*(reversed(steps) if early else steps))
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=DEADLINE_S
+    )
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
+
+
+def test_results_keep_the_order_of_their_jobs():
+    with worker_pool(2, int, ()) as pool:
+        assert list(pool.map(_late_if_even, range(11), chunksize=2)) == list(range(11))
+        assert list(pool.map(abs, [])) == []
+        with pytest.raises(ZeroDivisionError):
+            list(pool.map(_inverse, [1, 2, 0, 3]))
+        assert list(pool.map(abs, iter([-1, -2]))) == [1, 2]
+
+
+def _late_if_even(number):
+    time.sleep(0.02 * (number % 2 == 0))
+    return number
+
+
+def _inverse(number):
+    return 1 / number
+
+
 def test_a_worker_that_is_killed_is_told():
     with (
         pytest.raises(RuntimeUnavailable, match="one of 2 processes ended early.*--workers"),
