@@ -1,4 +1,4 @@
-"""Distillation: one network takes over what several say, and keeps what it had if that is worse."""
+"""Distillation: one network a phrase takes over what several say, or stays if that is worse."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from small_training import SMALL, quiet, small_pools  # noqa: E402
 
 from kwsd.dsp.features import BANDS  # noqa: E402
 from kwsd.train import distil as module  # noqa: E402
-from kwsd.train.distil import Mean, distil, seeds  # noqa: E402
+from kwsd.train.distil import Mean, Parted, distil, seeds  # noqa: E402
 from kwsd.train.fit import FitConfig, fit  # noqa: E402
 from kwsd.train.network import Network  # noqa: E402
 from kwsd.train.pools import Pools  # noqa: E402
@@ -60,39 +60,93 @@ def test_the_mean_is_that_of_the_logits(networks: list[Network]) -> None:
     np.testing.assert_allclose(logits(Mean(networks)), expected, atol=1e-6)
 
 
-def test_one_network_learns_what_all_say(
+def test_parted_networks_answer_for_their_phrases_alone() -> None:
+    torch.manual_seed(2)
+    first, second = (Network(SMALL, phrases=3) for _ in range(2))
+    together = logits(Parted({0: first, 2: second}, 3))
+    np.testing.assert_array_equal(together[..., 0], logits(first)[..., 0])
+    assert not together[..., 1].any()
+    np.testing.assert_array_equal(together[..., 2], logits(second)[..., 2])
+
+
+def test_a_network_learns_what_all_say(
     networks: list[Network], pools: Pools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "RATE", 1e-2)
     asked = logits(Mean(networks))
     before = np.abs(logits(networks[0]) - asked).mean()
     untouched = [value.clone() for value in networks[0].state_dict().values()]
-    student = distil(networks, pools, replace(CONFIG, steps=1500), quiet)
+    student = distil(networks, pools, replace(CONFIG, steps=1500), quiet)[0]
     assert np.abs(logits(student) - asked).mean() < 0.7 * before
     for was, now in zip(untouched, networks[0].state_dict().values(), strict=True):
         assert torch.equal(was, now)
+
+
+def two_phrases() -> Pools:
+    pools = small_pools()
+    words = [replace(word, phrase=phrase) for phrase in (0, 1) for word in pools.words]
+    return Pools(words, pools.negatives)
+
+
+def test_each_phrase_has_a_network_of_its_own(tmp_path: Path) -> None:
+    both = two_phrases()
+    pair = [
+        fit(both, config, tmp_path / f"{number}.pt", quiet, SMALL, phrases=2)
+        for number, config in enumerate(seeds(CONFIG, 2))
+    ]
+    config = replace(CONFIG, steps=200)
+    parted = distil(pair, both, config, quiet, phrases=2, wanted=(0, 1))
+    assert list(parted) == [0, 1]
+    for weights in ("blocks.0.pointwise.weight", "head.weight"):
+        values = [network.state_dict()[weights] for network in parted.values()]
+        assert not torch.equal(*values)
+    # What one learns does not hang on what is learnt beside it.
+    alone = distil(pair, both, config, quiet, phrases=2, wanted=(1,))
+    np.testing.assert_allclose(logits(alone[1])[..., 1], logits(parted[1])[..., 1], atol=1e-2)
+
+
+def costs_of(*values: float) -> Any:
+    """What says these costs of the only phrase, one after the other."""
+    left = iter(values)
+    return lambda network: {0: next(left)}
 
 
 def test_the_best_learns_and_stays_where_learning_is_no_good(
     networks: list[Network], pools: Pools
 ) -> None:
     lines: list[str] = []
-    costs = iter([0.3, 0.2, 0.4, 0.15, 0.5, 0.6])  # of the three, of their mean, of two points
-    kept = distil(networks, pools, CONFIG, lines.append, lambda network: next(costs))
-    np.testing.assert_array_equal(logits(kept), logits(networks[1]))
-    assert lines[0] == "networks: costs 0.3000, 0.2000, 0.4000; of their mean 0.1500"
-    assert lines[1:] == [
-        "distillation, step 2 of 4: cost 0.5000 on development recordings",
-        "distillation, step 4 of 4: cost 0.6000 on development recordings",
+    costs = costs_of(0.3, 0.2, 0.4, 0.15, 0.5, 0.6)  # of the three, of their mean, of two points
+    kept = distil(networks, pools, CONFIG, lines.append, costs)
+    np.testing.assert_array_equal(logits(kept[0]), logits(networks[1]))
+    said = "costs on development recordings"
+    assert lines == [
+        f"network 1: {said} 0.3000; mean 0.3000",
+        f"network 2: {said} 0.2000; mean 0.2000",
+        f"network 3: {said} 0.4000; mean 0.4000",
+        f"their mean: {said} 0.1500; mean 0.1500",
+        f"distillation, step 2 of 4: {said} 0.5000; mean 0.5000",
+        f"distillation, step 4 of 4: {said} 0.6000; mean 0.6000",
     ]
+
+
+def test_phrases_choose_apart() -> None:
+    torch.manual_seed(3)
+    pair = [Network(SMALL, phrases=2).eval() for _ in range(2)]
+    # Of the two, of their mean, of two points: neither phrase is better for the learning.
+    told = iter([(0.1, 0.4), (0.2, 0.3), (0.1, 0.1), (0.5, 0.5), (0.5, 0.5)])
+
+    def costs(network: Any) -> dict[int, float]:
+        return dict(enumerate(next(told)))
+
+    kept = distil(pair, two_phrases(), CONFIG, quiet, costs, phrases=2, wanted=(0, 1))
+    for phrase, best in enumerate(pair):
+        np.testing.assert_array_equal(logits(kept[phrase]), logits(best))
 
 
 def test_the_cheapest_point_is_taken(networks: list[Network], pools: Pools) -> None:
     learn = partial(distil, networks, pools, CONFIG, quiet)
-    costs = iter([0.3, 0.2, 0.4, 0.15, 0.1, 0.12])
-    first = learn(lambda network: next(costs))
-    costs = iter([0.3, 0.2, 0.4, 0.15, 0.12, 0.1])
-    last = learn(lambda network: next(costs))
+    first = learn(costs_of(0.3, 0.2, 0.4, 0.15, 0.1, 0.12))[0]
+    last = learn(costs_of(0.3, 0.2, 0.4, 0.15, 0.12, 0.1))[0]
     assert not np.array_equal(logits(first), logits(last))
     assert not np.array_equal(logits(first), logits(networks[1]))
 
@@ -101,6 +155,6 @@ def test_the_same_networks_and_seed_give_the_same(
     networks: list[Network], pools: Pools, tmp_path: Path
 ) -> None:
     once, again = (
-        distil(networks, pools, replace(CONFIG, loaders=loaders), quiet) for loaders in (0, 1)
+        distil(networks, pools, replace(CONFIG, loaders=loaders), quiet)[0] for loaders in (0, 1)
     )
     np.testing.assert_array_equal(logits(once), logits(again))

@@ -255,10 +255,13 @@ def test_several_networks_give_one_package_whatever_stops_them(
     )
     assert main(whole) == 0
     said = capsys.readouterr().err
-    assert "networks: costs " in said and "distillation, step 1 of 1" in said
+    assert (
+        "network 2: costs on development recordings " in said
+        and "distillation, step 1 of 1" in said
+    )
     package = tmp_path / "whole" / "chirp_word"
     card = (package / "CARD.md").read_text()
-    assert "--networks 2" in card and "2 networks were trained, and the best of them" in card
+    assert "--networks 2" in card and "2 networks were trained, and the one that is best at" in card
     assert "The first of them began with the layers of jarvis" in card
     assert not list((tmp_path / "work").glob("checkpoint-*"))
 

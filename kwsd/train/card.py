@@ -49,7 +49,7 @@ class CardFacts:
     """Of the network of `start` as it was when the training began: its place may be written to."""
 
     networks: int = 1
-    """How many were trained; of several, one learnt what all say on average."""
+    """How many were trained; of several, one learnt what all say of this phrase on average."""
 
 
 def _said_by(facts: CardFacts) -> str:
@@ -141,11 +141,12 @@ def _training_text(facts: CardFacts) -> list[str]:
     lines = []
     if facts.beside:
         others = ", ".join(facts.beside)
-        lines += [f"Trained together with {others}: all layers but the last are the same.", ""]
+        same = ": all layers but the last are the same" if facts.networks == 1 else ""
+        lines += [f"Trained together with {others}{same}.", ""]
     if facts.networks > 1:
         lines += [
-            f"{facts.networks} networks were trained, and the best of them learnt in the end what "
-            "all say on average.",
+            f"{facts.networks} networks were trained, and the one that is best at this phrase "
+            "learnt in the end what all say of it on average.",
             "",
         ]
     if facts.start is not None:

@@ -1,16 +1,18 @@
-"""Distillation: one network learns what several trained ones say on average.
+"""Distillation: what several trained networks say on average is learnt, by one for each phrase.
 
 What two trainings do not agree on is mostly wrong, so the mean of their logits misses fewer words
 than either of them, at twice the size and time. A network that has learnt the words takes over a
 part of that from their softened mean in few steps (Hinton, Vinyals, Dean, "Distilling the
-knowledge in a neural network", 2015), and stays as small as it was.
+knowledge in a neural network", 2015), and stays as small as it was. A package holds a network for
+one phrase, so each phrase gets one that has to learn no other.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -26,6 +28,7 @@ from kwsd.train.fit import (
     find_hard_places,
     training_device,
 )
+from kwsd.train.layers import STRIDE
 from kwsd.train.network import Network
 from kwsd.train.pools import Pools
 
@@ -68,15 +71,46 @@ def seeds(config: FitConfig, networks: int) -> list[FitConfig]:
     return [replace(config, seed=config.seed + SEEDS_APART * n) for n in range(networks)]
 
 
+class Parted(nn.Module):
+    """Networks of which each answers for one phrase.
+
+    Parameters
+    ----------
+    networks : mapping of int to Network
+        By the number of the phrase.
+    phrases : int
+        How many there are; the others are answered with zeros.
+    """
+
+    def __init__(self, networks: Mapping[int, Network], phrases: int) -> None:
+        super().__init__()
+        self.numbers = list(networks)
+        self.networks = nn.ModuleList(networks.values())
+        self.phrases = phrases
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """[batch, BANDS, frames] to logits [batch, frames // STRIDE, phrases]."""
+        batch, _, frames = features.shape
+        said = [features.new_zeros(batch, frames // STRIDE)] * self.phrases
+        for number, network in self.by_phrase().items():
+            said[number] = network(features)[..., number]
+        return torch.stack(said, -1)
+
+    def by_phrase(self) -> dict[int, Network]:
+        """The networks by the number of their phrase."""
+        return dict(zip(self.numbers, cast(Iterable[Network], self.networks), strict=True))
+
+
 def distil(
     networks: Sequence[Network],
     pools: Pools,
     config: FitConfig,
     report: Report,
-    cost: Callable[[nn.Module], float] | None = None,
+    costs: Callable[[nn.Module], dict[int, float]] | None = None,
     phrases: int = 1,
-) -> Network:
-    """Let one of the networks learn what all say on average.
+    wanted: Sequence[int] = (0,),
+) -> dict[int, Network]:
+    """Let one network for each phrase learn what all say of it on average.
 
     Parameters
     ----------
@@ -88,53 +122,76 @@ def distil(
         Of the trainings; a tenth of their steps is made.
     report : callable
         Gets one line now and then.
-    cost : callable, optional
-        What is to be small on development recordings. The network with the lowest learns, and it
-        stays as it is if learning makes it no better.
+    costs : callable, optional
+        What is to be small on development recordings, for each phrase. The network with the lowest
+        learns, and it stays as it is for a phrase if learning makes it no better.
     phrases : int
         How many the networks know.
+    wanted : sequence of int
+        Numbers of the phrases that get a network.
 
     Returns
     -------
-    Network
-        With averaged weights, in evaluation mode on the CPU; without `cost` the last ones, of the
-        first network.
+    dict of int to Network
+        By phrase, with averaged weights, in evaluation mode on the CPU; without `costs` the last
+        ones, of the first network.
     """
     device = training_device()
     mean_of_all = Mean([copy.deepcopy(network).to(device) for network in networks]).eval()
-    lowest, chosen = float("inf"), networks[0]
-    if cost is not None:
-        costs = [cost(network) for network in networks]
-        lowest, chosen = min(costs), networks[int(np.argmin(costs))]
-        said = ", ".join(f"{one:.4f}" for one in costs)
-        report(f"networks: costs {said}; of their mean {cost(mean_of_all):.4f}")
+    lowest = dict.fromkeys(wanted, float("inf"))
+    chosen = dict.fromkeys(wanted, networks[0])
+    if costs is not None:
+        for number, network in enumerate(networks, 1):
+            now = costs(network)
+            report(f"network {number}: {_told(now, wanted)}")
+            _keep_cheapest(dict.fromkeys(wanted, network), now, chosen, lowest)
+        report(f"their mean: {_told(costs(mean_of_all), wanted)}")
     config = seeds(config, len(networks) + 1)[-1]
     windows = Windows(pools, phrases, config.splice_share, config.varied)
     rng = np.random.default_rng([config.seed, 5])
     windows.hard = find_hard_places(mean_of_all, pools, rng, windows.ripples)
-    student = copy.deepcopy(chosen).to(device)
-    mean = copy.deepcopy(student).eval()
-    optimizer = torch.optim.AdamW(student.parameters(), RATE, weight_decay=0.01)
+    numbers = torch.as_tensor(wanted, device=device)
+    students = Parted({i: copy.deepcopy(chosen[i]) for i in wanted}, phrases).to(device)
+    mean = copy.deepcopy(students).eval()
+    optimizer = torch.optim.AdamW(students.parameters(), RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 0.01, total_iters=WARM_UP_STEPS)
     steps = max(1, round(STEPS_SHARE * config.steps))
     choices = {max(1, round(steps * share)) for share in CHOICE_POINTS}
     for step, (words, _) in enumerate(draw_batches(windows, None, config, 0, steps), 1):
         features = torch.as_tensor(words.features).to(device)
         with torch.no_grad():
-            asked = torch.sigmoid(mean_of_all(features) / TEMPERATURE)
-        student.train()
-        said_now = student(features) / TEMPERATURE
-        loss = functional.binary_cross_entropy_with_logits(said_now, asked) * TEMPERATURE**2
+            asked = torch.sigmoid(mean_of_all(features)[..., numbers] / TEMPERATURE)
+        students.train()
+        said_now = students(features)[..., numbers] / TEMPERATURE
+        each = functional.binary_cross_entropy_with_logits(said_now, asked, reduction="none")
+        # A sum over phrases, each of which has weights of its own: none slows the others.
+        loss = each.mean(dim=(0, 1)).sum() * TEMPERATURE**2
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-        average_into(mean, student, AVERAGE_DECAY, step)
-        if step in choices and cost is not None:
-            now = cost(mean)
-            report(
-                f"distillation, step {step} of {steps}: cost {now:.4f} on development recordings"
-            )
-            if now <= lowest:
-                lowest, chosen = now, copy.deepcopy(mean)
-    return (mean if cost is None else chosen).cpu().eval()
+        average_into(mean, students, AVERAGE_DECAY, step)
+        if step in choices and costs is not None:
+            now = costs(mean)
+            report(f"distillation, step {step} of {steps}: {_told(now, wanted)}")
+            _keep_cheapest(mean.by_phrase(), now, chosen, lowest)
+    if costs is None:
+        chosen = mean.by_phrase()
+    return {i: copy.deepcopy(network).cpu().eval() for i, network in chosen.items()}
+
+
+def _keep_cheapest(
+    offered: Mapping[int, Network],
+    costs: Mapping[int, float],
+    chosen: dict[int, Network],
+    lowest: dict[int, float],
+) -> None:
+    for number, network in offered.items():
+        if costs[number] <= lowest[number]:
+            lowest[number], chosen[number] = costs[number], copy.deepcopy(network)
+
+
+def _told(costs: Mapping[int, float], wanted: Sequence[int]) -> str:
+    each = ", ".join(f"{costs[number]:.4f}" for number in wanted)
+    mean = np.mean([costs[number] for number in wanted])
+    return f"costs on development recordings {each}; mean {mean:.4f}"

@@ -134,7 +134,7 @@ def training_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def average_into(mean: Network, network: Network, decay: float, step: int) -> None:
+def average_into(mean: nn.Module, network: nn.Module, decay: float, step: int) -> None:
     """Running mean of weights and of normalisation statistics, behind step 1, 2, ...
 
     A short memory at first, so that the mean is not held back by the initial weights.

@@ -24,16 +24,17 @@ from kwsd.model.write import DataSource, PackageContent, write_package
 from kwsd.progress import Report
 from kwsd.train.augment import Windows
 from kwsd.train.card import CardFacts, write_card
-from kwsd.train.distil import distil, seeds
+from kwsd.train.distil import Parted, distil, seeds
 from kwsd.train.fit import fit
 from kwsd.train.float_scores import (
     SMOOTHING_STEPS,
     development_cost,
+    development_costs,
     development_curves,
     operating_logits,
 )
 from kwsd.train.layers import FloatNet, centred, save_net
-from kwsd.train.network import to_float_net
+from kwsd.train.network import Network, to_float_net
 from kwsd.train.operating_points import RATES_PER_HOUR, choose_points, sensitivities
 from kwsd.train.plan import (
     Plan,
@@ -140,12 +141,16 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
             seeds(plan.fit, plan.networks), checkpoints, starts, strict=True
         )
     ]
-    network = networks[0]
+    network: Network | Parted = networks[0]
+    by_phrase = dict.fromkeys(selections, networks[0])
     if len(networks) > 1:
-        network = distil(networks, pools, plan.fit, report, cost, phrases)
+        costs = None if rehearsal is None else partial(development_costs, rehearsal=rehearsal)
+        wanted = list(selections)
+        by_phrase = distil(networks, pools, plan.fit, report, costs, phrases, wanted)
+        network = Parted(by_phrase, phrases)
     signals = calibration_signals(pools, phrases, plan.seed, plan.fit.varied)
     curves = development_curves(network, rehearsal) if rehearsal is not None else {}
-    nets = {i: to_float_net(network, i) for i in selections}
+    nets = {i: to_float_net(one, i) for i, one in by_phrase.items()}
     for i, curve in curves.items():
         nets[i] = centred(nets[i], *operating_logits(curve))
     contents = {i: _content(plan, i, net, signals, pools) for i, net in nets.items()}
