@@ -406,18 +406,6 @@ static void recover(kws_kalman *kalman, float mic_power, float error_power) {
     kalman->error_power = kalman->mic_power;
 }
 
-static float product_of(const float *a, const float *b) {
-    float part[KWS_LANES] = {0.0f};
-    for (int32_t k = 0; k < KWS_HOP; k += KWS_LANES) {
-        for (int32_t lane = 0; lane < KWS_LANES; lane++) {
-            part[lane] += a[k + lane] * b[k + lane];
-        }
-    }
-    float sum = 0.0f;
-    for (int32_t lane = 0; lane < KWS_LANES; lane++) sum += part[lane];
-    return sum;
-}
-
 /* By how much an error that looks like the echo says that the paths are to be turned, 1 for not. */
 static float turned(float cross, float error, float echo, float likeness) {
     if (cross * cross < likeness * error * echo + 1e-12f) return 1.0f;
@@ -433,7 +421,7 @@ static int32_t follow_level(kws_kalman *kalman, const float *error, const float 
     const int32_t good = kalman->error_power < GOOD_RATIO * kalman->mic_power;
     kalman->path_known |= good;
     kalman->good_blocks = good ? LEVEL_MEMORY : kalman->good_blocks - (kalman->good_blocks > 0);
-    const float cross = product_of(error, echo);
+    const float cross = kws_product(error, echo);
     const float error_power = kws_energy(error), echo_power = kws_energy(echo);
     kalman->level_cross += LEVEL_SMOOTHING * (cross - kalman->level_cross);
     kalman->level_error += LEVEL_SMOOTHING * (error_power - kalman->level_error);
@@ -462,7 +450,7 @@ static int32_t follow_level(kws_kalman *kalman, const float *error, const float 
 static int32_t doubt_lost_path(kws_kalman *kalman, const float *error, const float *echo,
                                float mic_power) {
     const float share = PATH_SMOOTHING;
-    kalman->path_cross += share * (product_of(error, echo) - kalman->path_cross);
+    kalman->path_cross += share * (kws_product(error, echo) - kalman->path_cross);
     kalman->path_echo += share * (kws_energy(echo) - kalman->path_echo);
     kalman->path_mic += share * (mic_power - kalman->path_mic);
     /* Before they were good once they are still being learnt. */
