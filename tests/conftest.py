@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import resource
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -27,6 +28,16 @@ TONE_HZ = 1000.0
 
 INTERPRETER_NOTE = "INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n"
 """LiteRT itself writes this to standard error when it opens a model."""
+
+
+def pytest_configure(config):
+    """Let signals reach what the tests start: under nohup they would be ignored there as well.
+
+    A handler is not inherited by another program, and the tests themselves outlive the signal.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda got, frame: None)
 
 
 def pytest_collection_modifyitems(config, items):
