@@ -144,10 +144,15 @@ def _start(initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A forked process has the parent's handler, which is not about it.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_with_parent()
+    initializer(*arguments)
+
+
+def end_with_parent() -> None:
+    """From now on this process ends when the one that started it does, however that ends."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    initializer(*arguments)
 
 
 def _end_with(parent: BaseProcess) -> None:

@@ -134,9 +134,9 @@ def add_parser(subparsers: Any) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="train N networks, one after the other, and let for each phrase the best at it learn "
-        "in a tenth of the steps what all say of it on average: for long trainings, fewer misses "
-        "at the same size in more than N times the time (default: 1)",
+        help="train N networks, as many at once as --workers, and let for each phrase the best at "
+        "it learn in a tenth of the steps what all say of it on average: for long trainings, fewer "
+        "misses at the same size in about N times the time (default: 1)",
     )
     parser.add_argument(
         "--splices",
@@ -223,7 +223,6 @@ def run(args: argparse.Namespace) -> int:
                 seed=args.seed,
                 splice_share=args.splices,
                 varied=varied,
-                loaders=args.workers - 1,
             ),
             workers=args.workers,
             command=_command(args, varied, start),

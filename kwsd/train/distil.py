@@ -10,8 +10,11 @@ one phrase, so each phrase gets one that has to learn no other.
 from __future__ import annotations
 
 import copy
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -19,7 +22,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from kwsd.evaluate.curve import Curve
 from kwsd.progress import Report
+from kwsd.train.at_once import kept, work_ahead
 from kwsd.train.augment import Windows
 from kwsd.train.fit import (
     FitConfig,
@@ -31,6 +36,7 @@ from kwsd.train.fit import (
 from kwsd.train.layers import STRIDE
 from kwsd.train.network import Network
 from kwsd.train.pools import Pools
+from kwsd.train.rehearsal import mean_miss_rate
 
 STEPS_SHARE = 0.1
 """Of the steps of a training: more were no better (docs/benchmarks/training_trials.md)."""
@@ -101,15 +107,42 @@ class Parted(nn.Module):
         return dict(zip(self.numbers, cast(Iterable[Network], self.networks), strict=True))
 
 
+Judge = Callable[[nn.Module], dict[int, Curve]]
+"""Misses against false accepts of each phrase on development recordings."""
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A network for a phrase, and how it does."""
+
+    network: Network
+    """With averaged weights, in evaluation mode on the CPU."""
+
+    curve: Curve | None
+    """None where there are no development recordings."""
+
+    @property
+    def cost(self) -> float:
+        """What is to be small: misses averaged over the rates that count."""
+        return float("inf") if self.curve is None else mean_miss_rate(self.curve)
+
+
+def as_it_is(network: Network, wanted: Sequence[int], judge: Judge | None) -> dict[int, Learnt]:
+    """One network for all phrases, and how it does."""
+    curves = judge(network) if judge else {}
+    return {number: Learnt(network, curves.get(number)) for number in wanted}
+
+
 def distil(
     networks: Sequence[Network],
     pools: Pools,
     config: FitConfig,
     report: Report,
-    costs: Callable[[nn.Module], dict[int, float]] | None = None,
+    judge: Judge | None = None,
     phrases: int = 1,
     wanted: Sequence[int] = (0,),
-) -> dict[int, Network]:
+    at_once: int = 1,
+) -> dict[int, Learnt]:
     """Let one network for each phrase learn what all say of it on average.
 
     Parameters
@@ -122,36 +155,60 @@ def distil(
         Of the trainings; a tenth of their steps is made.
     report : callable
         Gets one line now and then.
-    costs : callable, optional
-        What is to be small on development recordings, for each phrase. The network with the lowest
-        learns, and it stays as it is for a phrase if learning makes it no better.
+    judge : callable, optional
+        What networks make of development recordings. The network that misses least learns, and it
+        stays as it is for a phrase if learning makes it no better.
     phrases : int
         How many the networks know.
     wanted : sequence of int
         Numbers of the phrases that get a network.
+    at_once : int
+        Processes that learn, each some of the phrases; they change nothing in the result.
 
     Returns
     -------
-    dict of int to Network
-        By phrase, with averaged weights, in evaluation mode on the CPU; without `costs` the last
-        ones, of the first network.
+    dict of int to Learnt
+        By phrase; without `judge` with the last weights, of the first network.
     """
     device = training_device()
     mean_of_all = Mean([copy.deepcopy(network).to(device) for network in networks]).eval()
-    lowest = dict.fromkeys(wanted, float("inf"))
-    chosen = dict.fromkeys(wanted, networks[0])
-    if costs is not None:
+    best = as_it_is(networks[0], wanted, None)
+    if judge is not None:
         for number, network in enumerate(networks, 1):
-            now = costs(network)
-            report(f"network {number}: {_told(now, wanted)}")
-            _keep_cheapest(dict.fromkeys(wanted, network), now, chosen, lowest)
-        report(f"their mean: {_told(costs(mean_of_all), wanted)}")
+            offered = as_it_is(network, wanted, judge)
+            report(f"network {number}: {_told(offered)}")
+            best = _cheaper(offered, best)
+        curves = judge(mean_of_all)
+        report(f"their mean: {_told({i: Learnt(networks[0], curves[i]) for i in wanted})}")
     config = seeds(config, len(networks) + 1)[-1]
     windows = Windows(pools, phrases, config.splice_share, config.varied)
     rng = np.random.default_rng([config.seed, 5])
     windows.hard = find_hard_places(mean_of_all, pools, rng, windows.ripples)
-    numbers = torch.as_tensor(wanted, device=device)
-    students = Parted({i: copy.deepcopy(chosen[i]) for i in wanted}, phrases).to(device)
+    with tempfile.TemporaryDirectory() as folder:
+        lessons: dict[str, Callable[[Report], dict[int, Learnt]]] = {}
+        for first in range(min(at_once, len(wanted))):
+            some = {number: best[number] for number in wanted[first::at_once]}
+            learn = partial(_learn, some, mean_of_all, windows, config, judge, phrases)
+            lessons[f"phrases {', '.join(map(str, some))}"] = kept(Path(folder) / str(first), learn)
+        work_ahead(lessons, at_once, report)
+        learnt: dict[int, Learnt] = {}
+        for lesson in lessons.values():
+            learnt |= lesson(report)
+    return {number: learnt[number] for number in wanted}
+
+
+def _learn(
+    best: Mapping[int, Learnt],
+    mean_of_all: Mean,
+    windows: Windows,
+    config: FitConfig,
+    judge: Judge | None,
+    phrases: int,
+    report: Report,
+) -> dict[int, Learnt]:
+    """Some phrases, from windows that are the same for all."""
+    device = training_device()
+    students = Parted({i: copy.deepcopy(best[i].network) for i in best}, phrases).to(device)
     mean = copy.deepcopy(students).eval()
     optimizer = torch.optim.AdamW(students.parameters(), RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 0.01, total_iters=WARM_UP_STEPS)
@@ -160,38 +217,47 @@ def distil(
     for step, (words, _) in enumerate(draw_batches(windows, None, config, 0, steps), 1):
         features = torch.as_tensor(words.features).to(device)
         with torch.no_grad():
-            asked = torch.sigmoid(mean_of_all(features)[..., numbers] / TEMPERATURE)
+            said_by_all = mean_of_all(features)
         students.train()
-        said_now = students(features)[..., numbers] / TEMPERATURE
-        each = functional.binary_cross_entropy_with_logits(said_now, asked, reduction="none")
-        # A sum over phrases, each of which has weights of its own: none slows the others.
-        loss = each.mean(dim=(0, 1)).sum() * TEMPERATURE**2
+        # A sum over phrases, each of which has weights of its own: none slows the others. Each
+        # is computed apart, so that it is the same to the bit whatever is learnt beside it.
+        loss = torch.stack(
+            [
+                functional.binary_cross_entropy_with_logits(
+                    student(features)[..., i] / TEMPERATURE,
+                    torch.sigmoid(said_by_all[..., i] / TEMPERATURE),
+                )
+                for i, student in students.by_phrase().items()
+            ]
+        ).sum()
+        loss = loss * TEMPERATURE**2
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         average_into(mean, students, AVERAGE_DECAY, step)
-        if step in choices and costs is not None:
-            now = costs(mean)
-            report(f"distillation, step {step} of {steps}: {_told(now, wanted)}")
-            _keep_cheapest(mean.by_phrase(), now, chosen, lowest)
-    if costs is None:
-        chosen = mean.by_phrase()
-    return {i: copy.deepcopy(network).cpu().eval() for i, network in chosen.items()}
+        if step in choices and judge is not None:
+            offered = _as_they_are(mean, judge)
+            report(f"distillation, step {step} of {steps}: {_told(offered)}")
+            best = _cheaper(offered, best)
+    return _as_they_are(mean, None) if judge is None else dict(best)
 
 
-def _keep_cheapest(
-    offered: Mapping[int, Network],
-    costs: Mapping[int, float],
-    chosen: dict[int, Network],
-    lowest: dict[int, float],
-) -> None:
-    for number, network in offered.items():
-        if costs[number] <= lowest[number]:
-            lowest[number], chosen[number] = costs[number], copy.deepcopy(network)
+def _as_they_are(parted: Parted, judge: Judge | None) -> dict[int, Learnt]:
+    """Copies, for the learning goes on."""
+    curves = judge(parted) if judge else {}
+    return {
+        number: Learnt(copy.deepcopy(network).cpu().eval(), curves.get(number))
+        for number, network in parted.by_phrase().items()
+    }
 
 
-def _told(costs: Mapping[int, float], wanted: Sequence[int]) -> str:
-    each = ", ".join(f"{costs[number]:.4f}" for number in wanted)
-    mean = np.mean([costs[number] for number in wanted])
-    return f"costs on development recordings {each}; mean {mean:.4f}"
+def _cheaper(offered: Mapping[int, Learnt], best: Mapping[int, Learnt]) -> dict[int, Learnt]:
+    """The better one for each phrase, of equal ones the later."""
+    return {i: one if one.cost <= best[i].cost else best[i] for i, one in offered.items()}
+
+
+def _told(offered: Mapping[int, Learnt]) -> str:
+    costs = [one.cost for one in offered.values()]
+    each = ", ".join(f"{cost:.4f}" for cost in costs)
+    return f"costs on development recordings {each}; mean {np.mean(costs):.4f}"

@@ -83,15 +83,9 @@ def development_curves(network: nn.Module, rehearsal: Rehearsal) -> dict[int, Cu
     )
 
 
-def development_costs(network: nn.Module, rehearsal: Rehearsal) -> dict[int, float]:
-    """Miss rate of every phrase, averaged over the false-accept rates that count."""
-    curves = development_curves(network, rehearsal)
-    return {number: mean_miss_rate(curve) for number, curve in curves.items()}
-
-
 def development_cost(network: nn.Module, rehearsal: Rehearsal) -> float:
     """Mean miss rate over phrases and false-accept rates that count, on development recordings."""
-    return float(np.mean(list(development_costs(network, rehearsal).values())))
+    return float(np.mean([*map(mean_miss_rate, development_curves(network, rehearsal).values())]))
 
 
 def operating_logits(curve: Curve) -> tuple[float, float]:

@@ -69,7 +69,7 @@ class Plan:
     """Length of the training."""
 
     workers: int
-    """Processes for speech, pools and judging."""
+    """Processes."""
 
     command: str
     """For the card."""
@@ -87,7 +87,7 @@ class Plan:
     """Whose layers, all but the last, the first network begins with; None: at random."""
 
     networks: int = 1
-    """Trained one after the other; of several the best at a phrase learns what all say of it."""
+    """Of several the best at a phrase learns what all say of it."""
 
     @property
     def synthesises(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +23,10 @@ from kwsd.model.write import DataSource, PackageContent, write_package
 from kwsd.progress import Report
 from kwsd.train.augment import Windows
 from kwsd.train.card import CardFacts, write_card
-from kwsd.train.distil import Parted, distil, seeds
-from kwsd.train.fit import fit
-from kwsd.train.float_scores import (
-    SMOOTHING_STEPS,
-    development_cost,
-    development_costs,
-    development_curves,
-    operating_logits,
-)
+from kwsd.train.committee import learn
+from kwsd.train.float_scores import SMOOTHING_STEPS, operating_logits
 from kwsd.train.layers import FloatNet, centred, save_net
-from kwsd.train.network import Network, to_float_net
+from kwsd.train.network import to_float_net
 from kwsd.train.operating_points import RATES_PER_HOUR, choose_points, sensitivities
 from kwsd.train.plan import (
     Plan,
@@ -129,30 +121,15 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         report,
         workers=plan.workers,
     )
-    cost = None if rehearsal is None else partial(development_cost, rehearsal=rehearsal)
-    phrases = len(plan.targets)
     key = checkpoint_key(plan, spoken)
     checkpoints = [plan.work / f"checkpoint-{key}-{n}.pt" for n in range(plan.networks)]
-    # Networks that begin alike agree, also where they are wrong: one alone begins with `start`.
-    starts = [start, *[None] * (plan.networks - 1)]
-    networks = [
-        fit(pools, config, checkpoint, report, None, cost, phrases, lessons, begin)
-        for config, checkpoint, begin in zip(
-            seeds(plan.fit, plan.networks), checkpoints, starts, strict=True
-        )
-    ]
-    network: Network | Parted = networks[0]
-    by_phrase = dict.fromkeys(selections, networks[0])
-    if len(networks) > 1:
-        costs = None if rehearsal is None else partial(development_costs, rehearsal=rehearsal)
-        wanted = list(selections)
-        by_phrase = distil(networks, pools, plan.fit, report, costs, phrases, wanted)
-        network = Parted(by_phrase, phrases)
+    learnt = learn(plan, pools, lessons, rehearsal, checkpoints, start, list(selections), report)
+    phrases = len(plan.targets)
     signals = calibration_signals(pools, phrases, plan.seed, plan.fit.varied)
-    curves = development_curves(network, rehearsal) if rehearsal is not None else {}
-    nets = {i: to_float_net(one, i) for i, one in by_phrase.items()}
-    for i, curve in curves.items():
-        nets[i] = centred(nets[i], *operating_logits(curve))
+    nets = {i: to_float_net(one.network, i) for i, one in learnt.items()}
+    for i, one in learnt.items():
+        if one.curve is not None:
+            nets[i] = centred(nets[i], *operating_logits(one.curve))
     contents = {i: _content(plan, i, net, signals, pools) for i, net in nets.items()}
     judged = _judged(plan, contents, jobs)
     packages = [
