@@ -92,6 +92,23 @@ class FrontEndConfig:
     """Compute the voice branch at all; without it `voice` repeats the detector branch."""
 
 
+@dataclass(frozen=True, slots=True)
+class BranchDelays:
+    """By how much what a branch gives lags the input of the same stream position."""
+
+    detector_samples: int = 0
+    """Of the detector branch."""
+
+    voice_samples: int = 0
+    """Of the voice branch."""
+
+
+def branch_delays(config: FrontEndConfig, microphones: int) -> BranchDelays:
+    """Of a front end: two combined microphones wait for each other, the suppressor for a block."""
+    detector = DELAY_SAMPLES if config.combine and microphones == 2 else 0
+    return BranchDelays(detector, VOICE_DELAY_SAMPLES if config.voice_branch else detector)
+
+
 @dataclass(frozen=True)
 class FrontEndFrame:
     """What a call of `FrontEnd.process` completes; the four signals have equal length."""
@@ -100,10 +117,10 @@ class FrontEndFrame:
     """Stream position of the first sample of `detector`."""
 
     detector: FloatArray
-    """float32 [n], behind linear cancellers only; lags the input by `detector_delay_samples`."""
+    """float32 [n], behind linear cancellers only."""
 
     voice: FloatArray
-    """float32 [n], lags the input by `voice_delay_samples`."""
+    """float32 [n], cleaned for people and recognisers."""
 
     residual: FloatArray
     """float32 [n], one microphone behind its echo canceller; the detector branch itself where
@@ -119,6 +136,9 @@ class FrontEndFrame:
     """Signal (``detector``, ``voice``, ``residual``, ``reference``) to float32 [k, 40] as
     `kwsd.dsp.features.FeatureStream` gives them; signals whose features the stage leaves to its
     caller are not in it."""
+
+    delays: BranchDelays = BranchDelays()
+    """How far the branches lag."""
 
 
 def join_channels(block: Block, microphones: int, has_reference: bool) -> FloatArray:
@@ -164,8 +184,6 @@ class FrontEnd:
         Another number of microphones.
     """
 
-    voice_delay_samples = VOICE_DELAY_SAMPLES
-
     def __init__(
         self,
         config: FrontEndConfig,
@@ -200,9 +218,7 @@ class FrontEnd:
         self._echo_found = config.delay_search_ms == 0
         combines = config.combine and microphones == 2
         self._interference = InterferenceCanceller() if combines else None
-        self.detector_delay_samples = DELAY_SAMPLES if combines else 0
-        """Lag of the detector branch behind the input."""
-
+        self._delays = branch_delays(config, microphones)
         finds = config.mic_spacing_mm > 0 and microphones == 2
         self._direction = DirectionFinder(config.mic_spacing_mm) if finds else None
         self._suppressor = Suppressor()
@@ -293,7 +309,9 @@ class FrontEnd:
         metrics = self._meter.snapshot(
             self._has_reference, delay, self._drift.ppm, angle, self._choice.used, self._choice.dead
         )
-        return FrontEndFrame(start, detector, voice, residual, reference, metrics)
+        return FrontEndFrame(
+            start, detector, voice, residual, reference, metrics, delays=self._delays
+        )
 
     def _block(self, joined: FloatArray, valid: int = HOP_SAMPLES) -> _Parts:
         """One block of 16 ms: detector, voice, residual and aligned reference where it is valid.

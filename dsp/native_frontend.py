@@ -9,8 +9,7 @@ import numpy as np
 
 from kwsd.block import Block
 from kwsd.dsp.features import BANDS
-from kwsd.dsp.frontend import FrontEndConfig, FrontEndFrame, join_channels
-from kwsd.dsp.interference import DELAY_SAMPLES
+from kwsd.dsp.frontend import FrontEndConfig, FrontEndFrame, branch_delays, join_channels
 from kwsd.dsp.kalman import HOP_SAMPLES
 from kwsd.dsp.metrics import FrontEndMetrics
 from kwsd.dsp.native import (
@@ -21,7 +20,6 @@ from kwsd.dsp.native import (
     NativeOutput,
     load_library,
 )
-from kwsd.dsp.suppressor import VOICE_DELAY_SAMPLES
 
 
 class NativeFrontEnd:
@@ -47,8 +45,6 @@ class NativeFrontEnd:
     ValueError
         Another number of microphones, or features of a signal that the stage has not.
     """
-
-    voice_delay_samples = VOICE_DELAY_SAMPLES
 
     def __init__(
         self,
@@ -93,10 +89,7 @@ class NativeFrontEnd:
         address = self._memory.ctypes.data
         self._state = address + -address % ALIGNMENT_BYTES
         self._library.kws_frontend_init(self._state, native)
-        combines = config.combine and microphones == 2
-        self.detector_delay_samples = DELAY_SAMPLES if combines else 0
-        """Lag of the detector branch behind the input."""
-
+        self._delays = branch_delays(config, microphones)
         self._output = NativeOutput()
         self._room_samples = 0
         self._next_sample = 0
@@ -148,7 +141,9 @@ class NativeFrontEnd:
             if self._of[index]
         }
         detector, voice, residual, reference = signals
-        return FrontEndFrame(start, detector, voice, residual, reference, self._metrics(), features)
+        return FrontEndFrame(
+            start, detector, voice, residual, reference, self._metrics(), features, self._delays
+        )
 
     def _metrics(self) -> FrontEndMetrics:
         now = NativeMetrics()

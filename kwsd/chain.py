@@ -13,7 +13,6 @@ from kwsd.block import BLOCK_SAMPLES, Block
 from kwsd.branch_ear import BranchEar
 from kwsd.decision import Decision
 from kwsd.dsp.frontend import FrontEndConfig, FrontEndFrame
-from kwsd.dsp.metrics import FrontEndMetrics
 from kwsd.event import Event, ModelIdentity, wake_event
 from kwsd.feature_track import PCEN, FeatureKind, FeatureTrack
 from kwsd.level import LevelTrack
@@ -235,11 +234,9 @@ class Chain:
                 ear.process(*heard[ear.signal], playing)
             steps += [(score, order) for score in keyword.stream.process(*heard["detector"])]
         steps.sort(key=lambda step: (step[0].end_sample, step[1]))
-        return list(self._decide(steps, frame.metrics))
+        return list(self._decide(steps, frame))
 
-    def _decide(
-        self, steps: Sequence[tuple[Score, int]], metrics: FrontEndMetrics
-    ) -> Iterator[Event]:
+    def _decide(self, steps: Sequence[tuple[Score, int]], frame: FrontEndFrame) -> Iterator[Event]:
         for score, order in steps:
             keyword = self._keywords[order]
             watch = keyword.reference_watch
@@ -249,8 +246,9 @@ class Chain:
                 self._level.loudest_dbfs(score.end_sample),
                 said_by_loudspeaker=watch is not None and watch.said_before(score.end_sample),
                 beside=keyword.heard_beside(score.end_sample),
+                lag_samples=frame.delays.detector_samples,
             )
             for tap in self._taps:
                 tap.score(keyword.identity.keyword, score.end_sample, keyword.decision.smoothed)
             if detection is not None:
-                yield wake_event(detection, keyword.identity, metrics)
+                yield wake_event(detection, keyword.identity, frame.metrics)

@@ -142,6 +142,7 @@ class Decision:
         *,
         said_by_loudspeaker: bool = False,
         beside: float = 0.0,
+        lag_samples: int = 0,
     ) -> Detection | None:
         """Take the score of one model step.
 
@@ -157,6 +158,8 @@ class Decision:
             The reference itself holds the word: this is the device's own voice.
         beside : float
             Smoothed score of the same moment on another branch; the larger one counts.
+        lag_samples : int
+            By how much what was heard lags the stream: the word was that much earlier.
 
         Returns
         -------
@@ -173,7 +176,7 @@ class Decision:
         if self.smoothed >= config.threshold and self._armed:
             blocked = self._blocked(end_sample, level_dbfs, said_by_loudspeaker)
             if blocked is None:
-                detection = self._detect(end_sample)
+                detection = self._detect(end_sample, lag_samples)
             else:
                 self._follow_near_miss(end_sample, blocked)
         elif self.smoothed >= config.near_miss_threshold:
@@ -206,14 +209,15 @@ class Decision:
         last = self._last_detection
         return last is not None and sample - last < self._refractory_samples
 
-    def _detect(self, sample: int) -> Detection:
+    def _detect(self, sample: int, lag_samples: int) -> Detection:
         self._armed = False
         self._detected_here = True
         self._peak = None
         self._last_detection = sample
         rise = sample if self._rise_sample is None else self._rise_sample
         rising = min(sample - rise, _LONGEST_RISE_SAMPLES)
-        end = max(sample - max(self.config.delay_samples, rising), self._start_sample + 1)
+        behind = lag_samples + max(self.config.delay_samples, rising)
+        end = max(sample - behind, self._start_sample + 1)
         onset = max(end - self.config.word_samples, self._start_sample)
         return Detection(sample, self.smoothed, self.config.threshold, onset, end)
 

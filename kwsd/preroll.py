@@ -44,20 +44,17 @@ class PreRoll:
     ----------
     seconds : float
         How much.
-    voice_delay_samples : int
-        Lag of the voice branch behind the detector branch.
     """
 
-    def __init__(self, seconds: float, voice_delay_samples: int) -> None:
+    def __init__(self, seconds: float) -> None:
         self._ring = np.zeros(round(seconds * SAMPLE_RATE_HZ), "<i2")
-        self._delay = voice_delay_samples
         self._end: int | None = None
         self._since = 0
         self._onsets: OrderedDict[str, int] = OrderedDict()
 
     def frame(self, frame: FrontEndFrame) -> None:
         """Keep its voice branch."""
-        start = frame.start_sample - self._delay
+        start = frame.start_sample - frame.delays.voice_samples
         if self._end is None or start != self._end:
             # Behind a gap positions jump: what is older cannot be joined to what is new.
             self._since = start

@@ -1,5 +1,7 @@
 """Chain: one front end for several models, gaps, blocks of any size, taps, the reference rule."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from test_event import metrics
 from kwsd.block import Block
 from kwsd.chain import Chain, Keyword
 from kwsd.decision import Decision, DecisionConfig
-from kwsd.dsp.frontend import FrontEndFrame
+from kwsd.dsp.frontend import BranchDelays, FrontEndFrame
 from kwsd.event import ModelIdentity
 from kwsd.model.stream import Score
 from kwsd.reblock import Reblocker
@@ -117,6 +119,22 @@ def test_two_models_share_front_end_and_features():
     assert [event["name"] for event in events] == ["low", "high"]
     assert 1.0 < events[0]["detected_s"] < 1.4 and 2.5 < events[1]["detected_s"] < 2.9
     assert front_end.calls == -(-len(audio) // 480)
+
+
+def test_a_word_was_earlier_where_its_branch_lags():
+    class Lagging(HoldingFrontEnd):
+        def process(self, block):
+            return replace(super().process(block), delays=BranchDelays(detector_samples=400))
+
+    audio = tones(2.0, (1.0, LOW_HZ))
+    (prompt,), (late,) = (
+        run(Chain(stage, [keyword("low", LOW)]), audio) for stage in (HoldingFrontEnd(), Lagging())
+    )
+    assert late["sample"] == prompt["sample"] and late["detected_s"] == prompt["detected_s"]
+    for key in ("onset_s", "end_s"):
+        assert late[key] == pytest.approx(prompt[key] - 0.025)
+    early = run(Chain(Lagging(), [keyword("low", LOW)]), tones(1.0, (0.1, LOW_HZ)))
+    assert early[0]["onset_s"] == 0.0
 
 
 def test_simultaneous_words_come_in_order_of_the_models():

@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kwsd.block import Block
+from kwsd.dsp.backend import open_front_end
 from kwsd.dsp.dc_blocker import DcBlocker
 from kwsd.dsp.frontend import FrontEnd, FrontEndConfig
 from kwsd.dsp.kalman import HOP_SAMPLES
+from kwsd.errors import RuntimeUnavailable
 
 RATE_HZ = 16_000
 
@@ -259,3 +261,28 @@ def test_wrong_channels_are_refused():
         front_end.process(Block(0, np.zeros((1, 9), np.float32), np.zeros(9, np.float32)))
     with pytest.raises(ValueError, match="must be \\(9,\\)"):
         front_end.process(Block(0, np.zeros((2, 9), np.float32), np.zeros(8, np.float32)))
+
+
+@pytest.mark.parametrize("voice_branch", [True, False])
+@pytest.mark.parametrize("combine", [True, False])
+@pytest.mark.parametrize("microphones", [1, 2])
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_branches_lag_as_they_say(backend, microphones, combine, voice_branch):
+    config = FrontEndConfig(
+        backend=backend,
+        combine=combine,
+        voice_branch=voice_branch,
+        dc_block=False,
+        noise_reduction=False,
+    )
+    try:
+        front_end = open_front_end(config, microphones, has_reference=False)
+    except RuntimeUnavailable as error:
+        pytest.skip(str(error))
+    mics = np.zeros((microphones, RATE_HZ), np.float32)
+    clap = 9000
+    mics[:, clap] = 0.5
+    frames = run(front_end, mics)
+    for name in ("detector", "voice"):
+        lag = getattr(frames[0].delays, f"{name}_samples")
+        assert np.argmax(np.abs(branch(frames, name))) == clap + lag

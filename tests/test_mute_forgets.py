@@ -9,17 +9,19 @@ import numpy as np
 import pytest
 from service_bench import ServiceBench
 
+from kwsd.dsp.frontend import BranchDelays
 from kwsd.errors import UsageError
 from kwsd.preroll import PreRoll
 
 
 def fed(preroll: PreRoll, start: int, count: int) -> None:
-    frame = SimpleNamespace(start_sample=start, voice=np.full(count, 0.5, np.float32))
+    voice = np.full(count, 0.5, np.float32)
+    frame = SimpleNamespace(start_sample=start, voice=voice, delays=BranchDelays())
     preroll.frame(frame)  # type: ignore[arg-type]
 
 
 def test_the_preroll_forgets_audio_and_wakes_and_goes_on_behind_it() -> None:
-    preroll = PreRoll(1.0, 0)
+    preroll = PreRoll(1.0)
     fed(preroll, 0, 4000)
     preroll.name("a", 1000)
     preroll.forget()

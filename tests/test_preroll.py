@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kwsd.dsp.frontend import BranchDelays
 from kwsd.errors import UsageError
 from kwsd.preroll import LONGEST_FETCH_SAMPLES, NAMED_WAKES, PreRoll
 
@@ -21,7 +22,8 @@ def ramp(start: int, count: int) -> np.ndarray:
 
 def fed(preroll: PreRoll, start: int, count: int) -> None:
     """A detector position `start` brings the voice branch of DELAY samples before."""
-    frame = SimpleNamespace(start_sample=start, voice=ramp(start - DELAY, count))
+    delays = BranchDelays(voice_samples=DELAY)
+    frame = SimpleNamespace(start_sample=start, voice=ramp(start - DELAY, count), delays=delays)
     preroll.frame(frame)  # type: ignore[arg-type]
 
 
@@ -30,7 +32,7 @@ def fed(preroll: PreRoll, start: int, count: int) -> None:
     st.integers(0, 20_000),
 )
 def test_an_excerpt_is_the_voice_branch_at_its_position(sizes: list[int], asked: int) -> None:
-    preroll = PreRoll(0.5, DELAY)
+    preroll = PreRoll(0.5)
     position = DELAY
     for size in sizes:
         fed(preroll, position, size)
@@ -47,7 +49,7 @@ def test_an_excerpt_is_the_voice_branch_at_its_position(sizes: list[int], asked:
 
 
 def test_fetching_on_gives_every_sample_once() -> None:
-    preroll = PreRoll(5.0, DELAY)
+    preroll = PreRoll(5.0)
     preroll.name("a", 1000)
     fed(preroll, DELAY, 60_000)
     first = preroll.fetch("a", None)
@@ -60,7 +62,7 @@ def test_fetching_on_gives_every_sample_once() -> None:
 
 
 def test_what_is_before_a_gap_is_not_joined_to_what_is_behind() -> None:
-    preroll = PreRoll(1.0, DELAY)
+    preroll = PreRoll(1.0)
     fed(preroll, DELAY, 4000)
     fed(preroll, 10_000, 1000)
     excerpt = preroll.fetch(None, 0)
@@ -69,7 +71,7 @@ def test_what_is_before_a_gap_is_not_joined_to_what_is_behind() -> None:
 
 
 def test_unknown_and_forgotten_wakes() -> None:
-    preroll = PreRoll(1.0, DELAY)
+    preroll = PreRoll(1.0)
     with pytest.raises(UsageError, match="from_sample"):
         preroll.fetch("nobody", None)
     for number in range(NAMED_WAKES + 1):
@@ -80,7 +82,8 @@ def test_unknown_and_forgotten_wakes() -> None:
 
 
 def test_loud_samples_are_limited() -> None:
-    preroll = PreRoll(0.1, 0)
-    frame = SimpleNamespace(start_sample=0, voice=np.array([2.0, -2.0], np.float32))
+    preroll = PreRoll(0.1)
+    voice = np.array([2.0, -2.0], np.float32)
+    frame = SimpleNamespace(start_sample=0, voice=voice, delays=BranchDelays())
     preroll.frame(frame)  # type: ignore[arg-type]
     np.testing.assert_array_equal(np.frombuffer(preroll.fetch(None, 0).pcm, "<i2"), [32767, -32768])

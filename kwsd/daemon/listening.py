@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from kwsd.assemble import OpenModel, build_chain, open_models
 from kwsd.chain import Chain, Tap
 from kwsd.config import Config
-from kwsd.dsp.frontend import FrontEnd
 from kwsd.preroll import PreRoll
 from kwsd.source.live import LiveInput
 
@@ -100,4 +99,4 @@ def _preroll(config: Config, before: Listening | None) -> PreRoll | None:
     if before is not None and before.preroll and config.preroll == before.config.preroll:
         return before.preroll
     length_s = config.preroll.length_s
-    return PreRoll(length_s, FrontEnd.voice_delay_samples) if length_s > 0 else None
+    return PreRoll(length_s) if length_s > 0 else None

@@ -57,6 +57,7 @@ class _Recorder(Decision):
         *,
         said_by_loudspeaker: bool = False,
         beside: float = 0.0,
+        lag_samples: int = 0,
     ) -> Detection | None:
         found = super().push(
             end_sample,
@@ -64,6 +65,7 @@ class _Recorder(Decision):
             level_dbfs,
             said_by_loudspeaker=said_by_loudspeaker,
             beside=beside,
+            lag_samples=lag_samples,
         )
         self.steps.append((end_sample, self.smoothed, level_dbfs))
         return found
