@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from benchmarks.ending import ended
 from kwsd.errors import RuntimeUnavailable, UsageError
+from kwsd.evaluate.rooms import FAR_FIELD, simulate_rooms
 from kwsd.evaluate.surroundings import convolve
-from kwsd.train.rooms import FAR_FIELD, simulate_rooms
 
 RATE_HZ = 16_000
 EDGE_S = 0.3

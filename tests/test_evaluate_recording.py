@@ -7,10 +7,10 @@ import soundfile as sf
 from kwsd.errors import AudioError, MissingFileError, UsageError
 from kwsd.evaluate.noise import NoisePool, loudest_energy, noise_gain, usable_noise
 from kwsd.evaluate.recording import Part, find_recordings, parts_of, read_part, speech_bounds
+from kwsd.evaluate.rooms import Room
 from kwsd.evaluate.selection import select
 from kwsd.evaluate.stage import FLOOR_DBFS, stage_reel, stage_utterance, wind_reels
 from kwsd.evaluate.surroundings import LEAD_S, QUIET, Surroundings
-from kwsd.train.rooms import Room
 
 RATE = 16000
 

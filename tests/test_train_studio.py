@@ -12,11 +12,12 @@ pytest.importorskip("soxr", reason="training pools need soxr")
 pytest.importorskip("pyroomacoustics", reason="training needs pyroomacoustics")
 
 from kwsd.errors import AudioError  # noqa: E402
+from kwsd.evaluate.rooms import Room  # noqa: E402
 from kwsd.evaluate.surroundings import within_range  # noqa: E402
 from kwsd.train import residue  # noqa: E402
 from kwsd.train.copies import coded, synthetic_copy, vary, whole  # noqa: E402
+from kwsd.train.measured_rooms import measured_rooms  # noqa: E402
 from kwsd.train.residue import KEPT_SAMPLES, over_playback  # noqa: E402
-from kwsd.train.rooms import Room, measured_rooms  # noqa: E402
 from kwsd.train.studio import (  # noqa: E402
     REAL_COPIES,
     SYNTHETIC_COPIES,

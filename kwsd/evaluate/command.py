@@ -17,6 +17,7 @@ from kwsd.evaluate.judge import Question, judge
 from kwsd.evaluate.noise import NoisePool, usable_noise
 from kwsd.evaluate.recording import find_recordings
 from kwsd.evaluate.report import Report, text, write_json, write_scores
+from kwsd.evaluate.rooms import Room, far_rooms
 from kwsd.evaluate.selection import select
 from kwsd.evaluate.surroundings import Surroundings
 from kwsd.model.find import find_package
@@ -27,8 +28,6 @@ from kwsd.plot import require_matplotlib
 if TYPE_CHECKING:
     # A private name, so not needed at run time.
     from argparse import _SubParsersAction
-
-    from kwsd.train.rooms import Room
 
 DESCRIPTION = """\
 Runs every recording through the daemon's whole chain (front end with one microphone, features,
@@ -205,8 +204,6 @@ def _surroundings(args: argparse.Namespace) -> tuple[Surroundings, str]:
         said.append(f"noise at {noise.snr_db:g} dB ({len(noise.paths)} recordings)")
     rooms: tuple[Room, ...] = ()
     if args.far or args.playback:
-        from kwsd.train.rooms import far_rooms
-
         rooms = far_rooms(args.seed)
     if args.far:
         said.append(f"far field ({len(rooms)} simulated rooms)")

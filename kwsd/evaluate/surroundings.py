@@ -7,15 +7,12 @@ loudspeaker, with the reference that the echo canceller gets. Each of them is of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kwsd.block import SAMPLE_RATE_HZ, FloatArray
 from kwsd.evaluate.noise import NoisePool, noise_gain
-
-if TYPE_CHECKING:
-    from kwsd.train.rooms import Room
+from kwsd.evaluate.rooms import Room
 
 LEAD_S = 1.5
 PLAYBACK_LEAD_S = 8.0

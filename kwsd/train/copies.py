@@ -17,8 +17,8 @@ import soxr
 from numpy.typing import NDArray
 
 from kwsd.block import SAMPLE_RATE_HZ
+from kwsd.evaluate.rooms import Room
 from kwsd.evaluate.surroundings import convolve
-from kwsd.train.rooms import Room
 
 FloatArray = NDArray[np.float32]
 

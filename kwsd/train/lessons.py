@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kwsd.dsp.features import BANDS
+from kwsd.evaluate.rooms import simulate_rooms
 from kwsd.progress import Report
 from kwsd.train.augment import (
     OTHER_TRACT,
@@ -23,7 +24,6 @@ from kwsd.train.augment import (
 from kwsd.train.layers import STRIDE
 from kwsd.train.pools import Amounts, Spoken, hours
 from kwsd.train.recordings import Recording
-from kwsd.train.rooms import simulate_rooms
 from kwsd.train.studio import Piece, Studio, work_through
 from kwsd.train.teacher import EVERY_FRAMES, LAST_FRAME, SIZE, SPAN_FRAMES, Lesson
 from kwsd.train.voices import retracted

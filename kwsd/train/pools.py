@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.dsp.features import BANDS, HOP_SAMPLES
 from kwsd.errors import AudioError
+from kwsd.evaluate.rooms import Room, simulate_rooms
 from kwsd.progress import Report
 from kwsd.train.corpus import Item, load_manifest
 from kwsd.train.listen import LogPower, log_power, read_audio
+from kwsd.train.measured_rooms import measured_rooms
 from kwsd.train.phrase import contains, contains_word
 from kwsd.train.recordings import Recording
-from kwsd.train.rooms import Room, measured_rooms, simulate_rooms
 from kwsd.train.stationary import stationary_noises
 from kwsd.train.studio import PIECE_LENGTHS_S, SAYINGS_A_PIECE, Piece, Studio, work_through
 from kwsd.train.work_file import work_file

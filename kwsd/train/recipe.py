@@ -16,6 +16,7 @@ from kwsd.evaluate.jobs import Job, repeated
 from kwsd.evaluate.jobs import plan as plan_jobs
 from kwsd.evaluate.judge import Question, judge
 from kwsd.evaluate.result import Result
+from kwsd.evaluate.rooms import far_rooms
 from kwsd.evaluate.selection import Positive, Selection
 from kwsd.evaluate.surroundings import Surroundings
 from kwsd.model.package import ModelPackage, Sensitivity, Timing
@@ -40,7 +41,6 @@ from kwsd.train.pools import MIN_POSITIVES, Pools, Spoken
 from kwsd.train.quantise import calibrate
 from kwsd.train.recordings import amounts
 from kwsd.train.rehearsal import rehearse
-from kwsd.train.rooms import far_rooms
 from kwsd.train.teacher import the_teacher
 from kwsd.train.tflite_reader import read_net
 from kwsd.train.tflite_writer import write_tflite

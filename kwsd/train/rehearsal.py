@@ -24,6 +24,7 @@ from kwsd.errors import AudioError, UsageError
 from kwsd.evaluate.curve import Curve
 from kwsd.evaluate.noise import NoisePool
 from kwsd.evaluate.recording import Part, parts_of
+from kwsd.evaluate.rooms import FAR_FIELD, simulate_rooms
 from kwsd.evaluate.selection import Positive
 from kwsd.evaluate.stage import stage_reel, stage_utterance, wind_reels
 from kwsd.evaluate.surroundings import QUIET, Surroundings
@@ -33,7 +34,6 @@ from kwsd.train.layers import STRIDE
 from kwsd.train.listen import LogPower, hear
 from kwsd.train.pools import recipe_key
 from kwsd.train.recordings import Recording
-from kwsd.train.rooms import FAR_FIELD, simulate_rooms
 from kwsd.train.work_file import work_file
 from kwsd.worker_pool import worker_pool
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.evaluate.noise import noise_gain
+from kwsd.evaluate.rooms import Room
 from kwsd.evaluate.surroundings import convolve, within_range
 from kwsd.train.copies import Clip
 from kwsd.train.listen import LogPower, detector_branch, log_power
-from kwsd.train.rooms import Room
 
 FloatArray = NDArray[np.float32]
 

@@ -18,11 +18,11 @@ from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.dsp.features import HOP_SAMPLES
 from kwsd.errors import AudioError
 from kwsd.evaluate.recording import levels_dbfs, speech_bounds
+from kwsd.evaluate.rooms import Room
 from kwsd.train.bulk_speech import bulk_speech, sayings
 from kwsd.train.copies import TAIL_SAMPLES, WET_SHARE, Clip, synthetic_copy, vary, whole
 from kwsd.train.listen import LogPower, detector_branch, hear, log_power, read_audio
 from kwsd.train.residue import PIECE_SECONDS, over_playback, residue_piece
-from kwsd.train.rooms import Room
 from kwsd.train.teacher import Lesson, give_lesson
 from kwsd.worker_pool import worker_pool
 

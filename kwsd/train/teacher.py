@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.dsp.features import HOP_SAMPLES
 from kwsd.errors import AudioError, RuntimeUnavailable
+from kwsd.evaluate.rooms import Room
 from kwsd.evaluate.surroundings import convolve
 from kwsd.runtime.litert import interpreter_module
 from kwsd.train.copies import vary, whole
 from kwsd.train.listen import LogPower, hear, read_audio
-from kwsd.train.rooms import Room
 
 FloatArray = NDArray[np.float32]
 

@@ -1,18 +1,15 @@
-"""Rooms for training: shoe boxes by the image method, and measured impulse responses."""
+"""Simulated rooms: shoe boxes by the image method, a device in each and a talker around it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kwsd.dsp.features import SAMPLE_RATE_HZ
 from kwsd.errors import RuntimeUnavailable
-from kwsd.train.listen import read_response
 
 FloatArray = NDArray[np.float32]
 
@@ -28,14 +25,13 @@ class RoomRange:
     """From the talker to the microphone."""
 
 
-TRAINING = RoomRange()
+ANY = RoomRange()
 FAR_FIELD = RoomRange((0.3, 0.6), (1.0, 3.0))
 """The far field of published comparisons."""
 
 FAR_ROOMS = 40
 """In which recordings are judged that are far away."""
 
-SHORTEST_S = 0.05
 LONGEST_S = 0.7
 MAX_ORDER = 20
 
@@ -51,13 +47,14 @@ class Room:
     """float32 [samples], path from the loudspeaker beside the microphone, unit energy."""
 
 
-def _unit(response: NDArray[np.float64], keep_delay: bool) -> FloatArray:
+def unit_energy(response: NDArray[np.float64], keep_delay: bool) -> FloatArray:
+    """What counts of an impulse response, from its direct sound unless its delay is kept."""
     start = 0 if keep_delay else int(np.argmax(np.abs(response)))
     cut = response[start : start + int(LONGEST_S * SAMPLE_RATE_HZ)]
     return np.asarray(cut / np.sqrt(np.sum(cut**2)), dtype=np.float32)
 
 
-def simulate_rooms(count: int, rng: np.random.Generator, drawn: RoomRange = TRAINING) -> list[Room]:
+def simulate_rooms(count: int, rng: np.random.Generator, drawn: RoomRange = ANY) -> list[Room]:
     """Draw rooms of 2.5-7 m, a device in each, and a talker somewhere around it.
 
     Raises
@@ -99,7 +96,9 @@ def simulate_rooms(count: int, rng: np.random.Generator, drawn: RoomRange = TRAI
         box.add_microphone(microphone_m)
         box.compute_rir()
         talker, speaker = (np.asarray(box.rir[0][i], np.float64) for i in range(2))
-        rooms.append(Room(_unit(talker, keep_delay=False), _unit(speaker, keep_delay=True)))
+        rooms.append(
+            Room(unit_energy(talker, keep_delay=False), unit_energy(speaker, keep_delay=True))
+        )
     return rooms
 
 
@@ -107,31 +106,3 @@ def simulate_rooms(count: int, rng: np.random.Generator, drawn: RoomRange = TRAI
 def far_rooms(seed: int = 0) -> tuple[Room, ...]:
     """The rooms of a judgement: those of a seed are the same for a card and for an evaluation."""
     return tuple(simulate_rooms(FAR_ROOMS, np.random.default_rng([seed, 9]), FAR_FIELD))
-
-
-def measured_rooms(
-    responses: Sequence[Path], loudspeakers: Sequence[FloatArray], rng: np.random.Generator
-) -> list[Room]:
-    """Rooms whose path from the talker was measured; the device's own loudspeaker is simulated.
-
-    Parameters
-    ----------
-    responses : sequence of Path
-        Recordings of impulse responses; the first channel is taken. Those below 50 ms and silent
-        ones hold no room and are left out.
-    loudspeakers : sequence of ndarray
-        Simulated paths to draw from.
-
-    Raises
-    ------
-    AudioError
-        One cannot be read.
-    """
-    rooms: list[Room] = []
-    for path in responses:
-        heard = read_response(path)
-        if len(heard) < SHORTEST_S * SAMPLE_RATE_HZ or not heard.any():
-            continue
-        talker = _unit(heard.astype(np.float64), keep_delay=False)
-        rooms.append(Room(talker, loudspeakers[int(rng.integers(len(loudspeakers)))]))
-    return rooms
