@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch", reason="training needs torch: pip install '.[train]'")
+torch = pytest.importorskip("torch", reason="training needs torch: pip install '.[train]'")
 
 from processes import gone  # noqa: E402
 
@@ -47,7 +48,15 @@ def process_id(report: Report) -> int:
 
 
 def test_each_has_a_process_and_leaves_its_result(tmp_path: Path) -> None:
-    pieces = {name: kept(tmp_path / name, process_id) for name in ("first", "second")}
+    def meets(number: int, report: Report) -> int:
+        (tmp_path / f"{number}.begun").touch()
+        deadline = time.monotonic() + DEADLINE_S
+        while len(list(tmp_path.glob("*.begun"))) < 2:  # at once, or never
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return os.getpid()
+
+    pieces = {str(n): kept(tmp_path / f"{n}.done", partial(meets, n)) for n in range(2)}
     work_ahead(pieces, 2, lambda line: None)
     found = {piece(lambda line: pytest.fail("worked again")) for piece in pieces.values()}
     assert len(found) == 2
@@ -72,28 +81,77 @@ def test_what_would_be_done_alone_is_left(tmp_path: Path) -> None:
 
 
 def test_no_more_at_once_than_asked_for(tmp_path: Path) -> None:
-    def alone_or_two(report: Report) -> int:
-        mine = tmp_path / f"{os.getpid()}.running"
-        mine.touch()
-        time.sleep(0.3)
-        running = len(list(tmp_path.glob("*.running")))
-        time.sleep(0.3)
-        mine.unlink()
-        return running
+    def from_to(report: Report) -> tuple[float, float]:
+        began = time.monotonic()
+        time.sleep(0.1)
+        return began, time.monotonic()
 
-    pieces = {name: kept(tmp_path / name, alone_or_two) for name in "abcd"}
+    pieces = {name: kept(tmp_path / name, from_to) for name in "abcde"}
     work_ahead(pieces, 2, lambda line: None)
-    assert {piece(lambda line: None) for piece in pieces.values()} == {2}
+    spans = [piece(lambda line: None) for piece in pieces.values()]
+    for began, _ in spans:
+        assert sum(first <= began < last for first, last in spans) <= 2
 
 
-def test_errors_are_raised_where_a_piece_is_asked_for(tmp_path: Path) -> None:
+def test_a_parent_with_threads_is_not_waited_for(tmp_path: Path) -> None:
+    def computes(report: Report) -> float:
+        return float((torch.ones(500, 500) @ torch.ones(500, 500)).sum())
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        expected = computes(lambda line: None)
+        pieces = {name: kept(tmp_path / name, computes) for name in ("first", "second")}
+        work_ahead(pieces, 2, lambda line: None)
+    finally:
+        torch.set_num_threads(threads)
+    assert all((tmp_path / name).is_file() for name in pieces)
+    assert [piece(lambda line: None) for piece in pieces.values()] == [expected, expected]
+
+
+def test_work_for_which_there_is_no_process_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork, forks = os.fork, iter(range(3))
+
+    def few() -> int:
+        if next(forks) > 0:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        return fork()
+
+    monkeypatch.setattr(os, "fork", few)
+    lines: list[str] = []
+    pieces = {name: kept(tmp_path / name, process_id) for name in ("first", "second")}
+    work_ahead(pieces, 2, lines.append)
+    assert lines == ["second: no process for it (Cannot allocate memory), it is done here later"]
+    assert {path.name for path in tmp_path.iterdir()} == {"first"}
+
+
+def test_a_result_that_cannot_be_kept_is_made_again(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = tmp_path / "nowhere"
+    pieces = {name: kept(nowhere / name, process_id) for name in ("first", "second")}
+    work_ahead(pieces, 2, partial(print, flush=True))
+    assert "second: not kept: " in capfd.readouterr().out
+    assert {piece(lambda line: None) for piece in pieces.values()} == {os.getpid()}
+
+
+def test_errors_are_raised_where_a_piece_is_asked_for(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     def fails(report: Report) -> None:
         raise OutputError("the disk is full")
 
     lines: list[str] = []
     pieces = {"good": kept(tmp_path / "good", process_id), "bad": kept(tmp_path / "bad", fails)}
-    work_ahead(pieces, 2, lines.append)
-    assert lines == ["bad: its process ended early, what it left undone is done here"]
+    work_ahead(pieces, 2, partial(print, flush=True))
+    said = capfd.readouterr().out.splitlines()
+    assert sorted(said) == [
+        "bad: OutputError: the disk is full",
+        "bad: its process ended early, what it left undone is done here",
+        "good: working",
+    ]
     assert isinstance(pieces["good"](lines.append), int)
     with pytest.raises(OutputError, match="full"):
         pieces["bad"](lines.append)
@@ -114,7 +172,10 @@ def test_a_killed_process_costs_time_alone(tmp_path: Path) -> None:
     assert [piece(lines.append) for piece in pieces.values()] == [parent, parent]
 
 
-def test_a_processor_shares_itself_out() -> None:
+def test_a_processor_shares_itself_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kwsd.train.at_once.training_device", lambda: torch.device("cuda"))
+    assert shared_out(pieces=3, workers=2) == 1
+    monkeypatch.setattr("kwsd.train.at_once.training_device", lambda: torch.device("cpu"))
     assert shared_out(pieces=3, workers=2) == 2
     assert shared_out(pieces=1, workers=2) == 1
 

@@ -119,6 +119,8 @@ def test_processes_learn_the_same(tmp_path: Path) -> None:
     lines: list[str] = []
     apart, together = learnt(2, lines.append), learnt(1, quiet)
     assert list(apart) == [0, 1]
+    # What processes do not do is done here: then it would be told here.
+    assert len(lines) == 3 and "distillation" not in "".join(lines)
     for number, one in apart.items():
         np.testing.assert_array_equal(logits(one.network), logits(together[number].network))
     assert not np.array_equal(logits(apart[0].network), logits(pair[0]))

@@ -257,7 +257,7 @@ def test_several_networks_give_one_package_whatever_stops_them(
     assert main(whole) == 0
     said = capfd.readouterr().err
     for line in (
-        "network 1: step 6: cost ",
+        "network 1: step 6: cost ",  # of a process; a GPU is not shared out
         "network 2: step 6: cost ",
         "network 2: costs on development recordings ",
         "distillation, step 1 of 1",

@@ -11,15 +11,19 @@ import multiprocessing
 import os
 import pickle
 import signal
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import TypeVar
 
+import torch
+
+from kwsd.errors import OutputError
+from kwsd.output_file import OutputFile
 from kwsd.progress import Report
 from kwsd.termination import Terminated, held_back, raise_on_terminate
 from kwsd.train.fit import training_device
-from kwsd.train.work_file import work_file
 from kwsd.worker_pool import end_with_parent
 
 EX_UNDONE = 1
@@ -39,6 +43,8 @@ def shared_out(pieces: int, workers: int) -> int:
 def kept(place: Path, piece: Callable[[Report], Result]) -> Callable[[Report], Result]:
     """The piece that leaves its result in a file, and takes it from there the next time.
 
+    Where the file cannot be written the work is done again.
+
     Parameters
     ----------
     place : Path
@@ -52,8 +58,11 @@ def kept(place: Path, piece: Callable[[Report], Result]) -> Callable[[Report], R
             result: Result = pickle.loads(place.read_bytes())
             return result
         result = piece(report)
-        with work_file(place) as unfinished:
-            unfinished.write_bytes(pickle.dumps(result))
+        try:
+            with OutputFile(place) as unfinished:
+                unfinished.partial.write_bytes(pickle.dumps(result))
+        except (OSError, OutputError) as error:
+            report(f"not kept: {error}")
         return result
 
     return once
@@ -62,8 +71,8 @@ def kept(place: Path, piece: Callable[[Report], Result]) -> Callable[[Report], R
 def work_ahead(pieces: Mapping[str, Piece], at_once: int, report: Report) -> None:
     """Do pieces at once; what would be done alone is left to who asks for it.
 
-    An interrupt ends the processes, and so does the end of this one. What a piece raises is not
-    raised here: it is raised again where the piece is asked for.
+    An interrupt ends the processes, and so does the end of this one. What a piece raises is told
+    and not raised here: it is raised again where the piece is asked for.
 
     Parameters
     ----------
@@ -89,28 +98,44 @@ def _work_at_once(pieces: Mapping[str, Piece], report: Report) -> None:
         with held_back():
             for name, piece in pieces.items():
                 process = context.Process(target=_work, args=(name, piece, report))
-                process.start()
+                try:
+                    process.start()
+                except OSError as error:
+                    report(f"{name}: no process for it ({error.strerror}), it is done here later")
+                    continue
                 processes[name] = process
         for process in processes.values():
             process.join()
     finally:
-        for process in processes.values():
-            process.terminate()
-        for process in processes.values():
-            process.join(GRACE_S)
-            process.kill()
-            process.join()
+        with held_back():
+            _end(processes.values())
     for name, process in processes.items():
         if process.exitcode:
             report(f"{name}: its process ended early, what it left undone is done here")
 
 
+def _end(processes: Collection[ForkProcess]) -> None:
+    for process in processes:
+        process.terminate()
+    deadline_s = time.monotonic() + GRACE_S
+    for process in processes:
+        process.join(max(0.0, deadline_s - time.monotonic()))
+    for process in processes:
+        process.kill()
+        process.join()
+
+
 def _work(name: str, piece: Piece, report: Report) -> None:
-    # A terminal interrupts all of them at once; it is the parent's to end the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise_on_terminate()
-    end_with_parent()
     try:
+        # A terminal interrupts all of them at once; it is the parent's to end the others.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise_on_terminate()
+        end_with_parent()
+        # Threads do not survive a fork: a parent that computed with several would be waited for.
+        torch.set_num_threads(1)
         piece(lambda line: report(f"{name}: {line}"))
-    except (Exception, Terminated):
+    except Exception as error:
+        report(f"{name}: {type(error).__name__}: {error}")
+        os._exit(EX_UNDONE)
+    except Terminated:
         os._exit(EX_UNDONE)

@@ -59,18 +59,31 @@ def learn(
     cost = None if rehearsal is None else partial(development_cost, rehearsal=rehearsal)
     judge = None if rehearsal is None else partial(development_curves, rehearsal=rehearsal)
     phrases = len(plan.targets)
+    configs = seeds(plan.fit, len(checkpoints))
+    # Networks that begin alike agree, also where they are wrong: one alone begins with `start`.
+    starts = [start, *[None] * (len(checkpoints) - 1)]
+
+    def trainings(at_once: int) -> dict[str, Callable[[Report], Network]]:
+        loaders = plan.workers // at_once - 1
+        return {
+            f"network {number}": partial(
+                fit,
+                pools,
+                replace(config, loaders=loaders),
+                checkpoint,
+                cost=cost,
+                phrases=phrases,
+                lessons=lessons,
+                start=begin,
+            )
+            for number, (config, checkpoint, begin) in enumerate(
+                zip(configs, checkpoints, starts, strict=True), 1
+            )
+        }
+
     at_once = shared_out(len(checkpoints), plan.workers)
-    config = replace(plan.fit, loaders=plan.workers // at_once - 1)
-    trainings: dict[str, Callable[[Report], Network]] = {}
-    for number, (own, checkpoint) in enumerate(
-        zip(seeds(config, len(checkpoints)), checkpoints, strict=True), 1
-    ):
-        training = partial(fit, pools, own, checkpoint, cost=cost, phrases=phrases, lessons=lessons)
-        # Networks that begin alike agree, also where they are wrong: one alone begins with it.
-        first = partial(training, start=start) if number == 1 else training
-        trainings[f"network {number}"] = first
-    work_ahead(trainings, at_once, report)
-    networks = [training(report) for training in trainings.values()]
+    work_ahead(trainings(at_once), at_once, report)
+    networks = [training(report) for training in trainings(1).values()]
     if len(networks) == 1:
         return as_it_is(networks[0], wanted, judge)
     at_once = shared_out(len(wanted), plan.workers)

@@ -170,6 +170,7 @@ def distil(
     dict of int to Learnt
         By phrase; without `judge` with the last weights, of the first network.
     """
+    torch.set_num_threads(1)  # sums of several threads differ from one machine to the next
     device = training_device()
     mean_of_all = Mean([copy.deepcopy(network).to(device) for network in networks]).eval()
     best = as_it_is(networks[0], wanted, None)
@@ -179,17 +180,19 @@ def distil(
             report(f"network {number}: {_told(offered)}")
             best = _cheaper(offered, best)
         curves = judge(mean_of_all)
-        report(f"their mean: {_told({i: Learnt(networks[0], curves[i]) for i in wanted})}")
+        report(f"their mean: {_told({i: Learnt(networks[0], curves.get(i)) for i in wanted})}")
     config = seeds(config, len(networks) + 1)[-1]
     windows = Windows(pools, phrases, config.splice_share, config.varied)
     rng = np.random.default_rng([config.seed, 5])
     windows.hard = find_hard_places(mean_of_all, pools, rng, windows.ripples)
+    groups = [wanted[first::at_once] for first in range(min(at_once, len(wanted)))]
     with tempfile.TemporaryDirectory() as folder:
         lessons: dict[str, Callable[[Report], dict[int, Learnt]]] = {}
-        for first in range(min(at_once, len(wanted))):
-            some = {number: best[number] for number in wanted[first::at_once]}
+        for number, group in enumerate(groups, 1):
+            some = {i: best[i] for i in group}
             learn = partial(_learn, some, mean_of_all, windows, config, judge, phrases)
-            lessons[f"phrases {', '.join(map(str, some))}"] = kept(Path(folder) / str(first), learn)
+            name = f"phrases {', '.join(str(i + 1) for i in group)}"
+            lessons[name] = kept(Path(folder) / str(number), learn) if len(groups) > 1 else learn
         work_ahead(lessons, at_once, report)
         learnt: dict[int, Learnt] = {}
         for lesson in lessons.values():
