@@ -102,6 +102,10 @@ class BranchDelays:
     voice_samples: int = 0
     """Of the voice branch."""
 
+    def of(self, signal: str) -> int:
+        """Of a signal of `FrontEndFrame`; the others do not lag."""
+        return {"detector": self.detector_samples, "voice": self.voice_samples}.get(signal, 0)
+
 
 def branch_delays(config: FrontEndConfig, microphones: int) -> BranchDelays:
     """Of a front end: two combined microphones wait for each other, the suppressor for a block."""

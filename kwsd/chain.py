@@ -11,8 +11,8 @@ from typing import Protocol
 
 from kwsd.block import BLOCK_SAMPLES, Block
 from kwsd.branch_ear import BranchEar
-from kwsd.decision import Decision
-from kwsd.dsp.frontend import FrontEndConfig, FrontEndFrame
+from kwsd.decision import NOTHING, Decision, Heard
+from kwsd.dsp.frontend import BranchDelays, FrontEndConfig, FrontEndFrame
 from kwsd.event import Event, ModelIdentity, wake_event
 from kwsd.feature_track import PCEN, FeatureKind, FeatureTrack
 from kwsd.level import LevelTrack
@@ -83,9 +83,10 @@ class Keyword:
         self.signals = ("detector", *(ear.signal for ear in ears), *beside)
         """What it listens to, by the names of `FrontEndFrame`."""
 
-    def heard_beside(self, sample: int) -> float:
-        """Highest smoothed score of the ears by a sample; 0 without any."""
-        return max((ear.smoothed_at(sample) for ear in self.ears), default=0.0)
+    def heard_beside(self, sample: int, delays: BranchDelays) -> Heard:
+        """What the surest of the ears has heard by a sample."""
+        heard = [Heard(ear.smoothed_at(sample), delays.of(ear.signal)) for ear in self.ears]
+        return max(heard, key=lambda one: one.score, default=NOTHING)
 
     def reset(self, start_sample: int) -> None:
         """Start again after a gap."""
@@ -245,8 +246,8 @@ class Chain:
                 score.value,
                 self._level.loudest_dbfs(score.end_sample),
                 said_by_loudspeaker=watch is not None and watch.said_before(score.end_sample),
-                beside=keyword.heard_beside(score.end_sample),
-                lag_samples=frame.delays.detector_samples,
+                lag_samples=frame.delays.of("detector"),
+                beside=keyword.heard_beside(score.end_sample, frame.delays),
             )
             for tap in self._taps:
                 tap.score(keyword.identity.keyword, score.end_sample, keyword.decision.smoothed)

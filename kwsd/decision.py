@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.errors import ConfigError
@@ -101,6 +102,19 @@ class NearMiss:
     """(sample, smoothed score) of the last steps up to the end of the excursion."""
 
 
+class Heard(NamedTuple):
+    """What a branch says of a moment."""
+
+    score: float = 0.0
+    """Smoothed."""
+
+    lag_samples: int = 0
+    """By how much the branch lags the stream: a word in it was that much earlier."""
+
+
+NOTHING = Heard()
+
+
 class Decision:
     """State machine of one keyword.
 
@@ -141,8 +155,8 @@ class Decision:
         level_dbfs: float,
         *,
         said_by_loudspeaker: bool = False,
-        beside: float = 0.0,
         lag_samples: int = 0,
+        beside: Heard = NOTHING,
     ) -> Detection | None:
         """Take the score of one model step.
 
@@ -156,10 +170,10 @@ class Decision:
             Loudest level of the last second.
         said_by_loudspeaker : bool
             The reference itself holds the word: this is the device's own voice.
-        beside : float
-            Smoothed score of the same moment on another branch; the larger one counts.
         lag_samples : int
-            By how much what was heard lags the stream: the word was that much earlier.
+            By how much what was heard lags the stream.
+        beside : Heard
+            The same moment on another branch; the larger score counts.
 
         Returns
         -------
@@ -168,7 +182,8 @@ class Decision:
         config = self.config
         self._recent.append(score)
         # Steps that have not been count as 0: a single high score at the start is not a word.
-        self.smoothed = max(sum(self._recent) / config.smoothing_steps, beside)
+        own = Heard(sum(self._recent) / config.smoothing_steps, lag_samples)
+        self.smoothed, lag_samples = own if own.score >= beside.score else beside
         self._curve.append((end_sample, self.smoothed))
         self._follow_rise(end_sample, score)
 

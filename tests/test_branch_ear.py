@@ -15,9 +15,9 @@ from kwsd.branch_ear import BranchEar
 from kwsd.chain import Chain, Keyword
 from kwsd.config import default_config
 from kwsd.decision import Decision, DecisionConfig
-from kwsd.dsp.frontend import FrontEndFrame
+from kwsd.dsp.frontend import BranchDelays, FrontEndFrame
 from kwsd.dsp.metrics import FrontEndMetrics
-from kwsd.event import ModelIdentity
+from kwsd.event import Event, ModelIdentity
 from kwsd.loudspeaker import LoudspeakerActivity
 from kwsd.model.stream import Score
 from kwsd.source.base import SourceInfo
@@ -48,6 +48,9 @@ class Loudness:
         return scores
 
 
+LAG = 800
+
+
 class Branches:
     """A front end whose signals are given by channels: detector, residual; plays the reference."""
 
@@ -57,7 +60,10 @@ class Branches:
         if block.reference is not None:
             reference = block.reference
         metrics = FrontEndMetrics((-20.0,), -20.0, 0, 0, None, None, None, True, -60.0, 20.0, None)
-        return FrontEndFrame(block.start_sample, heard[0], heard[0], heard[1], reference, metrics)
+        return FrontEndFrame(
+            *(block.start_sample, heard[0], heard[0], heard[1], reference, metrics),
+            delays=BranchDelays(detector_samples=LAG),
+        )
 
     def flush(self) -> FrontEndFrame:
         return self.process(Block(0, np.zeros((2, 0), np.float32), np.zeros(0, np.float32)))
@@ -66,7 +72,7 @@ class Branches:
 CONFIG = DecisionConfig(0.7, 0.4, 0.5, 4, -60.0, 0.3, 800, 3200)
 
 
-def events(detector: np.ndarray, residual: np.ndarray, reference: np.ndarray) -> list[int]:
+def wakes(detector: np.ndarray, residual: np.ndarray, reference: np.ndarray) -> list[Event]:
     ears = [BranchEar("residual", Loudness(), 4)]
     keyword = Keyword(ModelIdentity("w", "w", "1", "fake"), Loudness(), Decision(CONFIG), ears=ears)
     chain = Chain(Branches(), [keyword])
@@ -76,7 +82,11 @@ def events(detector: np.ndarray, residual: np.ndarray, reference: np.ndarray) ->
         found += chain.process(
             Block(start, np.stack([detector, residual])[:, part], reference[part])
         )
-    return [event["sample"] for event in found + chain.flush()]
+    return found + chain.flush()
+
+
+def events(detector: np.ndarray, residual: np.ndarray, reference: np.ndarray) -> list[int]:
+    return [event["sample"] for event in wakes(detector, residual, reference)]
 
 
 def tone(seconds: float, *bursts: float) -> np.ndarray:
@@ -96,6 +106,13 @@ def test_a_word_that_one_branch_lost_is_found_on_another_under_playback() -> Non
     assert len(events(quiet, word, PLAYS)) == 1
     assert len(events(word, quiet, PLAYS)) == 1
     assert len(events(word, word, PLAYS)) == 1, "one word is one event"
+
+
+def test_a_word_was_when_the_branch_that_has_it_says() -> None:
+    quiet, word = tone(4.0), tone(4.0, 2.0)
+    (late,), (prompt,) = wakes(word, quiet, PLAYS), wakes(quiet, word, PLAYS)
+    assert late["sample"] == prompt["sample"]
+    assert late["onset_s"] == pytest.approx(prompt["onset_s"] - LAG / RATE)
 
 
 def test_without_playback_the_detector_branch_decides_alone() -> None:

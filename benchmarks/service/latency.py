@@ -7,7 +7,8 @@ FOLDER holds recordings of one utterance each. They are played one after the oth
 noise under and between them, into both microphones; the end of each word is found by energy
 (`kwsd.evaluate.recording.speech_bounds`, good to some 50 ms). Without FOLDER the words are those of
 the sample; under its music nobody can say where they end, so the end is the events' own estimate
-(`end_s`) and *stream* is the delay in the model's package: only *transport* is measured then.
+(`end_s`) and *stream* is the delay in the model's package, 8 ms more with two
+microphones combined: only *transport* is measured then.
 
 Three times for each word that is found: *stream*, from the end of the word to the last sample that
 the decision needed (a replay of the same audio; what the model and the blocks cost even with

@@ -17,7 +17,7 @@ from kwsd.block import BLOCK_SAMPLES, SAMPLE_RATE_HZ, Block, FloatArray
 from kwsd.branch_ear import BranchEar
 from kwsd.chain import Keyword
 from kwsd.config import Config, default_config
-from kwsd.decision import Decision, DecisionConfig, Detection
+from kwsd.decision import NOTHING, Decision, DecisionConfig, Detection, Heard
 from kwsd.event import ModelIdentity
 from kwsd.model.package import ModelPackage
 from kwsd.model.stream import ScoreStream, StreamingModel
@@ -56,16 +56,16 @@ class _Recorder(Decision):
         level_dbfs: float,
         *,
         said_by_loudspeaker: bool = False,
-        beside: float = 0.0,
         lag_samples: int = 0,
+        beside: Heard = NOTHING,
     ) -> Detection | None:
         found = super().push(
             end_sample,
             score,
             level_dbfs,
             said_by_loudspeaker=said_by_loudspeaker,
-            beside=beside,
             lag_samples=lag_samples,
+            beside=beside,
         )
         self.steps.append((end_sample, self.smoothed, level_dbfs))
         return found
