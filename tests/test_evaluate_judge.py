@@ -135,6 +135,20 @@ def test_misses_false_accepts_and_hours_are_those_put_in(report):
     assert result.peaks[0].time_s == pytest.approx(1.0, abs=0.25)
 
 
+def test_what_wakes_in_a_short_recording_does_not_hide_its_neighbours(selection, tmp_path):
+    """The curve counts no fewer false accepts than the daemon's own decision."""
+    short = []
+    for number in range(90):
+        path = tmp_path / f"s{number}.wav"
+        sf.write(path, sound(0.95, 2.0, seed=200 + number)[round(0.5 * RATE) : -RATE // 2], RATE)
+        short.append(path)
+    result = judge(Selection(selection.positives, tuple(short)))
+    assert result.hours == pytest.approx(90 / 3600)
+    assert result.wakes["medium"] == 90
+    assert result.curve.at(0.6).false_accepts == 90
+    assert {peak.path for peak in result.peaks if peak.score > 0.6} == set(short)
+
+
 def test_latency_counts_from_the_end_of_the_sound(report):
     latencies = report.result.latencies_ms(0.6)
     assert len(latencies) == 7

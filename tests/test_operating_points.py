@@ -12,6 +12,7 @@ from kwsd.train.operating_points import (
     LOWEST_THRESHOLD,
     RATES_PER_HOUR,
     choose_points,
+    exceeded,
     sensitivities,
 )
 
@@ -42,7 +43,18 @@ def test_hours_that_cannot_show_a_rate_get_a_margin() -> None:
     low = choose_points(close, far)["low"]
     assert low.far.false_accepts == 0
     assert low.far.threshold == pytest.approx(0.6001 + 0.25 * 0.3999, abs=1e-4)
-    assert sensitivities({"low": low})["low"].false_accepts_per_hour == 0.1
+    # Five hours show nothing finer than one in five.
+    assert sensitivities({"low": low})["low"].false_accepts_per_hour == 0.2
+    assert exceeded({"low": low}) == ["low"]
+
+
+def test_a_rate_that_no_threshold_keeps_is_said() -> None:
+    saturated = Curve([0.99], [0.99] * 24, HOURS)
+    points = choose_points(Curve([0.99], falling(0.5), HOURS), saturated)
+    assert exceeded(points) == ["low", "medium", "high"]
+    assert sensitivities(points)["high"].false_accepts_per_hour == 1.2
+    kept = choose_points(Curve([0.9], falling(0.5), HOURS), Curve([0.9], falling(0.6), HOURS))
+    assert exceeded(kept) == []
 
 
 @given(scores, scores, scores, scores)

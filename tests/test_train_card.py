@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -92,6 +93,17 @@ def test_both_places_are_stated_apart() -> None:
     row = next(line for line in far.splitlines() if line.startswith("| medium |"))
     assert "0 seen in 12.00 h, 95 % upper bound 0.25/h" in row
     assert "10.0 % [1.8-40.4] (1 of 10) | 0.33/h" in row and row.endswith("| 2 speakers |")
+
+
+def test_rates_that_were_not_kept_do_not_pass_for_kept() -> None:
+    kept = facts(0)
+    assert "(medium 0.5), is kept in both places:" in write_card(kept)
+    count = 10
+    for far in (Point(0.5, 1, count, 7, 12.0), Point(0.5, 1, count, 0, 1.5)):
+        over = replace(kept, points={"medium": OperatingPoint(kept.points["medium"].close, far)})
+        card = write_card(over)
+        assert "kept in both places" not in card
+        assert "is not kept or not shown by medium in these hours" in card
 
 
 def test_what_lies_in_the_corpus_is_synthetic() -> None:

@@ -1,6 +1,6 @@
 """Curve: from scores to misses against false accepts per hour. Pure functions, no audio.
 
-A positive recording counts with its highest smoothed score; a negative stream with the peaks of its
+A positive recording counts with its highest smoothed score; a negative one with the peaks of its
 smoothed score, at least a refractory time apart. A threshold accepts what reaches it. The claim of
 a rate stops where the hours of negatives end: a rate below one false accept in all of them is not
 resolvable and is never stated, only bounded.

@@ -18,7 +18,7 @@ from kwsd.evaluate.curve import peak_after, peaks
 from kwsd.evaluate.jobs import NEGATIVE, POSITIVE, Job, check_enough
 from kwsd.evaluate.result import Heard, Peak, Result
 from kwsd.evaluate.scoring import Scorer, Track, detections, sensitivity_config
-from kwsd.evaluate.stage import stage_reel, stage_utterance
+from kwsd.evaluate.stage import Reel, stage_reel, stage_utterance
 from kwsd.evaluate.surroundings import QUIET, Surroundings
 from kwsd.model.package import ModelPackage, load_package
 from kwsd.worker_pool import worker_pool
@@ -95,9 +95,9 @@ class Bench:
         tracks = self.scorer.score(reel.pcm, reel.reference, which)
         for number, track in zip(which, tracks, strict=True):
             found = [
-                Peak(part.path, round(time_s, 3), float(height))
-                for at, height in zip(*peaks(track.end_samples, track.smoothed), strict=True)
-                for part, time_s in (reel.place(int(at)),)
+                Peak(part.path, round(time_s, 3), height)
+                for at, height in _peaks(track, reel)
+                for part, time_s in (reel.place(at),)
             ]
             wakes = {
                 name: len(detections(track, config))
@@ -105,6 +105,16 @@ class Bench:
             }
             outcomes.append(Outcome([], found, wakes, reel.seconds, list(reel.skipped)))
         return outcomes
+
+
+def _peaks(track: Track, reel: Reel) -> Iterator[tuple[int, float]]:
+    """Of each recording for itself: what wakes in a short one does not hide its neighbours."""
+    cuts = np.searchsorted(track.end_samples, reel.starts[1:])
+    for ends, smoothed in zip(
+        np.split(track.end_samples, cuts), np.split(track.smoothed, cuts), strict=True
+    ):
+        for at, height in zip(*peaks(ends, smoothed), strict=True):
+            yield int(at), float(height)
 
 
 def _rise(track: Track, onset: int, end: int) -> tuple[tuple[int, float], ...]:

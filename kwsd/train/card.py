@@ -11,7 +11,7 @@ from kwsd.evaluate.result import Result
 from kwsd.model.package import ModelPackage
 from kwsd.model.write import PackageContent
 from kwsd.train.layers import FloatNet
-from kwsd.train.operating_points import OperatingPoint
+from kwsd.train.operating_points import RATES_PER_HOUR, OperatingPoint, exceeded
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,15 @@ def _training_text(facts: CardFacts) -> list[str]:
     return lines
 
 
+def _kept_text(points: dict[str, OperatingPoint]) -> str:
+    aims = ", ".join(f"{name} {RATES_PER_HOUR[name]:g}" for name in points)
+    said = f"What they aim at, in false accepts an hour ({aims}), is "
+    over = exceeded(points)
+    if not over:
+        return said + "kept in both places:"
+    return said + f"not kept or not shown by {', '.join(over)} in these hours, see the rates:"
+
+
 def write_card(facts: CardFacts) -> str:
     """Markdown text of a card."""
     content, result, points = facts.content, facts.result, facts.points
@@ -184,8 +193,7 @@ def write_card(facts: CardFacts) -> str:
         "",
         *_rate_rows(facts.far, said_by),
         "",
-        "Sensitivities as shipped; their rates, 0.1, 0.5 and 1 false accept an hour, are kept in "
-        "both places:",
+        f"Sensitivities as shipped. {_kept_text(points)}",
         "",
         "| sensitivity | threshold | misses as they are | false accepts | misses far away | "
         "false accepts | said by |",

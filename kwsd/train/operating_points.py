@@ -54,18 +54,32 @@ def choose_points(close: Curve, far: Curve) -> dict[str, OperatingPoint]:
 def sensitivities(points: dict[str, OperatingPoint]) -> dict[str, Sensitivity]:
     """As a package stores them: misses close by, and the rate of the place where it is higher.
 
-    A rate below the aim is stated as the aim.
+    A rate below the aim is stated as the aim, and none below one false accept in all hours.
     """
     return {
         name: Sensitivity(
             threshold=point.close.threshold,
             false_accepts_per_hour=round(
-                max(point.close.rate, point.far.rate, RATES_PER_HOUR[name]), 4
+                max(RATES_PER_HOUR[name], *map(_shown, (point.close, point.far))), 4
             ),
             miss_rate=round(point.close.miss_rate, 4),
         )
         for name, point in points.items()
     }
+
+
+def exceeded(points: dict[str, OperatingPoint]) -> list[str]:
+    """Sensitivities whose rate no threshold keeps, or that the hours cannot show."""
+    return [
+        name
+        for name, point in points.items()
+        if max(map(_shown, (point.close, point.far))) > RATES_PER_HOUR[name]
+    ]
+
+
+def _shown(point: Point) -> float:
+    """The rate that was seen, not finer than the hours allow."""
+    return max(point.rate, 1.0 / point.hours)
 
 
 def _threshold(curve: Curve, rate: float) -> float:
