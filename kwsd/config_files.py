@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import stat
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kwsd.errors import ConfigError, MissingFileError
+from kwsd.toml_file import parse_toml
 
 log = logging.getLogger(__name__)
 
@@ -124,12 +124,7 @@ def _is_file(path: Path) -> bool:
 def _read_toml(path: Path) -> dict[str, Any]:
     """A file's tables; raises `ConfigError`, or `PermissionError` for the caller to judge."""
     try:
-        with path.open("rb") as stream:
-            return tomllib.load(stream)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not valid TOML: it must be UTF-8 text") from None
+        return parse_toml(path.read_bytes(), str(path))
     except PermissionError:
         raise
     except OSError as error:

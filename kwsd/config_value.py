@@ -10,6 +10,8 @@ from kwsd.errors import ConfigError
 
 AUTO = "auto"
 NO_CHANNEL = "none"
+LAST_CHANNEL = 1023
+"""No sound device has more, as far as libraries know."""
 
 
 def check_value(key: Key, value: object, origin: str) -> object:
@@ -34,6 +36,15 @@ def check_value(key: Key, value: object, origin: str) -> object:
     ConfigError
         Wrong type or outside the range.
     """
+    try:
+        return _checked(key, value, origin)
+    except (OverflowError, ValueError):
+        # Python turns no number of thousands of digits into text, or into a float.
+        huge = f"{key.name} = a huge number ({origin})"
+        raise ConfigError(f"{huge}: must be {allowed(key)}") from None
+
+
+def _checked(key: Key, value: object, origin: str) -> object:
     if key.auto and value == AUTO:
         return None
     if key.kind == "bool":
@@ -49,7 +60,7 @@ def check_value(key: Key, value: object, origin: str) -> object:
         if value in (NO_CHANNEL, ""):
             return ()
         for item in items:
-            if not isinstance(item, int) or isinstance(item, bool) or item < 0:
+            if type(item) is not int or not 0 <= item <= LAST_CHANNEL:
                 raise _wrong(key, value, origin)
         return tuple(items)
     if not items or len(set(map(str, items))) != len(items):
@@ -115,7 +126,9 @@ def _number(key: Key, value: object, origin: str) -> int | float:
 
 
 def _string(key: Key, value: object, origin: str) -> str:
-    if not isinstance(value, str) or not value or key.choices and value not in key.choices:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise _wrong(key, value, origin)
+    if key.choices and value not in key.choices:
         raise _wrong(key, value, origin)
     return value
 
@@ -126,7 +139,7 @@ def _scalar(text: str, *, bare: bool) -> object:
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # Python itself refuses long numbers and deep nesting
         return text
 
 

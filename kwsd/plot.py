@@ -24,12 +24,12 @@ _SPAN_DB = 80.0
 _SIGNALS = ("detector", "voice", "reference")
 
 
-def require_matplotlib() -> None:
+def require_matplotlib(option: str = "--plot") -> None:
     """Find out before a long run that a plot cannot be drawn (`RuntimeUnavailable`)."""
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
-        raise RuntimeUnavailable("--plot needs matplotlib: pip install 'kwsd[plot]'") from None
+        raise RuntimeUnavailable(f"{option} needs matplotlib: pip install 'kwsd[plot]'") from None
 
 
 class ReplayPlot:

@@ -8,13 +8,13 @@ of the sound card. Those of the package are named by ``audio.profile = "r329"``,
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kwsd.errors import ConfigError
+from kwsd.toml_file import parse_toml
 
 DIRECTORY = Path(__file__).parent / "profiles"
 """Beside this file: importlib.resources would bring zipfile and tempfile into the daemon."""
@@ -97,9 +97,9 @@ def load_profile(name: str) -> Profile:
     """
     if names_file(name):
         try:
-            text = Path(name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it must be UTF-8 text"
+            content = Path(name).read_bytes()
+        except OSError as error:
+            reason = error.strerror or str(error)
             raise ConfigError(f"audio.profile = {name} cannot be read: {reason}") from None
     else:
         known = profile_names()
@@ -107,11 +107,8 @@ def load_profile(name: str) -> Profile:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
             raise ConfigError(f"audio.profile = {name}: no such profile; {hint}")
-        text = (DIRECTORY / f"{name}{SUFFIX}").read_text(encoding="utf-8")
-    try:
-        return parse_profile(name, tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"profile {name} is not valid TOML: {error}") from None
+        content = (DIRECTORY / f"{name}{SUFFIX}").read_bytes()
+    return parse_profile(name, parse_toml(content, f"profile {name}"))
 
 
 def parse_profile(name: str, table: Mapping[str, Any]) -> Profile:

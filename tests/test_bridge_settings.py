@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from fake_kwsd import FakeKwsd
 from free_port import free_port
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from other_user import closed_folder, other_user
 
 from kwsd.bridge.listener import Listener, subscribe
 from kwsd.bridge.mqtt import main as kwsd_mqtt
@@ -45,6 +47,15 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     assert load_settings(MqttSettings, "no_such_bridge", None, {}).host == "localhost"
 
 
+def test_a_key_in_a_folder_that_may_not_be_entered_is_said() -> None:
+    with closed_folder() as (folder, _), tempfile.TemporaryDirectory() as open_folder:
+        Path(open_folder).chmod(0o755)
+        file = Path(open_folder) / "mqtt.toml"
+        file.write_text(f"tls = true\ntls_key_file = '{folder / 'me.key'}'")
+        with other_user(), pytest.raises(ConfigError, match="tls_key_file = .*Permission denied"):
+            load_settings(MqttSettings, "mqtt", file, {})
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -55,6 +66,8 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("tls = 1", "true or false"),
         ("keywords = 'computer'", "a list of strings"),
         ("host = ", "not valid TOML"),
+        ("port = " + "9" * 5000, "not valid TOML"),
+        ("keywords = " + "[" * 2000, "nested too deeply"),
         ("host = 'a b'", "name or address"),
         ("host = ''", "name or address"),
         ("host = 'a\\u0000b'".replace("'", '"'), "name or address"),

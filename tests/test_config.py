@@ -179,6 +179,25 @@ def test_broken_file_is_named(load):
         load(etc="[wake")
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("wake.refractory_s = " + "9" * 5000, "kwsd.toml is not valid TOML"),
+        ("wake.models = " + "[" * 2000 + "]" * 2000, "nested too deeply"),
+        ("wake.refractory_s = 0x" + "f" * 6000, "wake.refractory_s = a huge number"),
+        ("wake.refractory_s = " + "9" * 400, "wake.refractory_s = a huge number.*must be"),
+        ("audio.channels = 0x" + "f" * 6000, "audio.channels = a huge number"),
+        ("audio.mics = [0x" + "f" * 6000 + "]", "audio.mics = a huge number"),
+        ("audio.mics = [1024]", "audio.mics = .1024. .*must be"),
+        ('wake.models = ["a\\u0000b"]', "wake.models = .*must be"),
+    ],
+    ids=["long", "deep", "hexadecimal", "float", "whole", "channel", "far channel", "no name"],
+)
+def test_what_python_itself_refuses_is_an_error_of_the_configuration(load, text, words):
+    with pytest.raises(ConfigError, match=words):
+        load(etc=text)
+
+
 def load_as_other_user(folder, **kwargs):
     with other_user():
         return load_config(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+from other_user import closed_folder, other_user
 
 from kwsd import kwsctl
 from kwsd.doctor.channel import Life, measure
@@ -19,6 +20,13 @@ RATE_HZ = 16_000
 SECONDS = 6
 DELAY = 320
 """Of the loudspeaker's sound at microphone 0, samples."""
+
+
+def test_a_profile_in_a_folder_that_may_not_be_entered(capsys: pytest.CaptureFixture[str]) -> None:
+    with closed_folder() as (folder, _), other_user():
+        code = kwsctl.main(["doctor", "--write-profile", str(folder / "board.toml")])
+    assert code == 73
+    assert "board.toml cannot be written: Permission denied" in capsys.readouterr().err
 
 
 def band_noise(rng: np.random.Generator, count: int) -> np.ndarray:

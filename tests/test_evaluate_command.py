@@ -86,6 +86,13 @@ def test_an_evaluation_prints_and_writes_its_figures(recordings, tone_model, tmp
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.csv", "out.json", "out.png"]
 
 
+@pytest.mark.parametrize("name", ["plot", "plot.foo", "plot.txt"])
+def test_a_plot_of_no_known_kind_costs_no_hour(tone_model, tmp_path, name):
+    with pytest.raises(UsageError, match=r"--det .*: must end in \.png or \.svg or \.pdf"):
+        evaluate(tone_model, "--negatives", tmp_path, "--det", tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_full_disk_keeps_the_report_and_leaves_no_file(
     recordings, tone_model, tmp_path, capsys, small_files
 ):

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import soundfile as sf
+from other_user import closed_folder, other_user
+from unknown_length import write_unknown_length
 
 from kwsd.errors import AudioError, MissingFileError, UsageError
 from kwsd.evaluate.noise import NoisePool, loudest_energy, noise_gain, usable_noise
 from kwsd.evaluate.recording import Part, find_recordings, parts_of, read_part, speech_bounds
 from kwsd.evaluate.rooms import Room
-from kwsd.evaluate.selection import select
+from kwsd.evaluate.selection import read_index, select
 from kwsd.evaluate.stage import FLOOR_DBFS, stage_reel, stage_utterance, wind_reels
 from kwsd.evaluate.surroundings import LEAD_S, QUIET, Surroundings
 
@@ -38,7 +40,24 @@ def test_recordings_are_found_below_folders_once(tmp_path):
     first = write(tmp_path / "a" / "b" / "one.wav", word())
     second = write(tmp_path / "a" / "two.FLAC", word(), format="FLAC")
     (tmp_path / "a" / "notes.txt").write_text("no audio")
-    assert find_recordings([tmp_path / "a", first]) == [first, second]
+    (tmp_path / "a" / "z.wav").symlink_to(first)
+    detour = tmp_path / "a" / ".." / "a" / "two.FLAC"
+    assert find_recordings([tmp_path / "a", first, detour]) == [first, second]
+
+
+def test_a_folder_that_may_not_be_entered_is_said():
+    with closed_folder() as (folder, _), other_user():
+        for path in (folder, folder / "one.wav", folder / "below"):
+            with pytest.raises(MissingFileError, match="no recording in it|Permission denied"):
+                find_recordings([path])
+        with pytest.raises(MissingFileError, match="Permission denied"):
+            read_index(folder / "index.csv")
+
+
+def test_a_recording_that_does_not_say_its_length_is_no_recording(tmp_path):
+    path = write_unknown_length(tmp_path / "piped.flac", word())
+    with pytest.raises(AudioError, match="does not say how long it is.*COPY.wav"):
+        parts_of(path)
 
 
 def test_a_missing_or_empty_folder_is_said(tmp_path):
@@ -271,7 +290,7 @@ def test_selections_that_cannot_be_meant_are_refused(collection):
         select([collection], [collection], None, "alpha", "dev")
     with pytest.raises(MissingFileError, match="labels there: alpha, beta"):
         select([], [collection], collection / "index.csv", "gamma", None)
-    with pytest.raises(MissingFileError, match="no such file"):
+    with pytest.raises(MissingFileError, match="cannot be read: No such file"):
         select([], [collection], collection / "nowhere.csv", "alpha", None)
     (collection / "odd.csv").write_text("file,label\n")
     with pytest.raises(AudioError, match="no column 'path'"):

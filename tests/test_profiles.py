@@ -116,6 +116,7 @@ def test_a_path_in_a_file_is_taken_from_that_files_folder(
         ("[[mixer.control]]\nname = 'x'\nvalue = 0.5", "a whole number"),
         ("audio = 3", "audio must be a table"),
         ("[audio", "not valid TOML"),
+        ("audio = " + "[" * 2000, "nested too deeply"),
     ],
 )
 def test_wrong_profiles(text: str, says: str, tmp_path: Path) -> None:

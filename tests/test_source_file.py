@@ -7,6 +7,7 @@ import struct
 import numpy as np
 import pytest
 import soundfile as sf
+from unknown_length import write_unknown_length
 
 from kwsd.block import BLOCK_SAMPLES, SAMPLE_RATE_HZ
 from kwsd.errors import AudioError, ConfigError, MissingFileError
@@ -211,6 +212,16 @@ def test_a_pipe_is_no_file(tmp_path):
 def test_folder(tmp_path):
     with pytest.raises(AudioError, match="is a folder"):
         open_audio(str(tmp_path))
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1.0, 3.01])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_stream_that_does_not_say_its_length_is_heard_to_its_end(tmp_path, seconds, channels):
+    audio = tone(seconds, channels=channels)
+    path = write_unknown_length(tmp_path / "piped.flac", audio)
+    source = open_file(str(path))
+    assert source.info.duration_s is None
+    np.testing.assert_allclose(source.samples(), audio, atol=1e-4)
 
 
 @pytest.mark.parametrize("suffix", [".flac", ".ogg"])

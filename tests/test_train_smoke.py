@@ -232,6 +232,7 @@ def test_a_phrase_beside_is_learnt_and_gets_no_package(index: Path, tmp_path: Pa
         (["jarvis", "--positives", "."], "--positives goes with one phrase"),
         (["--sayings", "-1"], "--sayings -1"),
         (["--networks", "0"], "--networks 0"),
+        (["--seed", "-1"], "--seed -1: 0 or more"),
     ],
 )
 def test_what_cannot_be_asked_for_is_refused(

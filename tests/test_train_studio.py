@@ -11,11 +11,14 @@ import soundfile
 pytest.importorskip("soxr", reason="training pools need soxr")
 pytest.importorskip("pyroomacoustics", reason="training needs pyroomacoustics")
 
+from unknown_length import write_unknown_length  # noqa: E402
+
 from kwsd.errors import AudioError  # noqa: E402
 from kwsd.evaluate.rooms import Room  # noqa: E402
 from kwsd.evaluate.surroundings import within_range  # noqa: E402
 from kwsd.train import residue  # noqa: E402
 from kwsd.train.copies import coded, synthetic_copy, vary, whole  # noqa: E402
+from kwsd.train.listen import read_audio  # noqa: E402
 from kwsd.train.measured_rooms import measured_rooms  # noqa: E402
 from kwsd.train.residue import KEPT_SAMPLES, over_playback  # noqa: E402
 from kwsd.train.studio import (  # noqa: E402
@@ -95,6 +98,12 @@ def test_some_synthetic_copies_pass_the_codec() -> None:
     ]
     changed = sum(not np.array_equal(a, b) for a, b in copies)
     assert 5 <= changed <= 25
+
+
+def test_a_stream_of_unknown_length_is_left_out(tmp_path: Path) -> None:
+    path = write_unknown_length(tmp_path / "piped.flac", np.full(8000, 0.1))
+    with pytest.raises(AudioError, match="does not say how long it is"):
+        read_audio(path)
 
 
 def test_measured_rooms_are_read_and_those_without_a_room_left_out(tmp_path: Path) -> None:

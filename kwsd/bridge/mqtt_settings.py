@@ -92,7 +92,14 @@ class MqttSettings(BridgeSettings):
                 continue
             if not self.tls:
                 raise ConfigError(f"{key} is set but tls is not; set tls = true")
-            if not path.is_file():
+            try:
+                there = path.is_file()
+            except OSError as error:
+                raise ConfigError(
+                    f"{key} = {path} cannot be read: {error.strerror or error}; let the user of "
+                    "the bridge enter its folder and read it"
+                ) from None
+            if not there:
                 raise MissingFileError(f"{key} = {path}: no such file")
 
     @property

@@ -9,7 +9,6 @@ import difflib
 import os
 import socket
 import stat
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 
 from kwsd.errors import ConfigError, MissingFileError
 from kwsd.sink.endpoint import CONTROL_SOCKET, client_endpoint
+from kwsd.toml_file import parse_toml
 
 Settings = TypeVar("Settings", bound="BridgeSettings")
 
@@ -151,14 +151,11 @@ def secret_from_file(path: Path, key: str) -> str:
 
 def _read(path: Path, required: bool) -> dict[str, object]:
     try:
-        with path.open("rb") as stream:
-            return tomllib.load(stream)
+        return parse_toml(path.read_bytes(), str(path))
     except FileNotFoundError:
         if required:
             raise MissingFileError(f"--config {path}: no such file") from None
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
 

@@ -57,6 +57,10 @@ class _Bounded:
         return await self._reader.readexactly(count)
 
 
+_NOT_WYOMING = (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
+"""What comes of events that are none, down to text that no encoding has."""
+
+
 class Session:
     """A connection.
 
@@ -89,7 +93,7 @@ class Session:
         except OSError as error:
             log.info("client %s is lost: %s", self.peer, str(error) or "it does not read")
             self.drop()
-        except (AttributeError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        except _NOT_WYOMING as error:
             log.warning("client %s dropped, it does not speak Wyoming: %r", self.peer, error)
         finally:
             self._satellite.pause(self)

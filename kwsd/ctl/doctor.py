@@ -30,13 +30,22 @@ class Heard:
     """Empty where it came from a file."""
 
 
+def _check_free(place: Path) -> None:
+    try:
+        there = place.exists()
+    except OSError as error:
+        raise OutputError(f"{place} cannot be written: {error.strerror or error}") from None
+    if there:
+        raise OutputError(f"{place} is there already; name another file")
+
+
 def run(options: argparse.Namespace) -> int:
     """Listen or read, judge, print; 65 where something is wrong enough to keep words unheard."""
     from kwsd.doctor.examine import LEAST_S, Verdict, examine
     from kwsd.doctor.report import as_table
 
-    if options.write_profile is not None and options.write_profile.exists():
-        raise OutputError(f"{options.write_profile} is there already; name another file")
+    if options.write_profile is not None:
+        _check_free(options.write_profile)
     if not LEAST_S <= options.seconds <= 600.0:
         raise UsageError(f"--seconds {options.seconds:g}: must be {LEAST_S:g} to 600")
     if options.file is not None and options.play:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kwsd.errors import OutputError, UsageError
-from kwsd.evaluate.det import draw_det
+from kwsd.evaluate.det import FORMATS, draw_det
 from kwsd.evaluate.jobs import plan, repeated
 from kwsd.evaluate.judge import Question, judge
 from kwsd.evaluate.noise import NoisePool, usable_noise
@@ -150,7 +150,9 @@ def run(args: argparse.Namespace) -> int:
     if len({path.resolve() for path in outputs}) < len(outputs):
         raise UsageError("two of --scores, --det and --json name the same file")
     if args.det is not None:
-        require_matplotlib()
+        if args.det.suffix.lower() not in FORMATS:
+            raise UsageError(f"--det {args.det}: must end in {' or '.join(FORMATS)}")
+        require_matplotlib("--det")
     package = load_package(find_package(args.name))
     label = args.label or package.phrase
     selection = select(args.positives, args.negatives, args.index, label, args.split)

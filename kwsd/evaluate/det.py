@@ -6,6 +6,9 @@ from pathlib import Path
 
 from kwsd.evaluate.report import Report, positives_text
 
+FORMATS = (".png", ".svg", ".pdf")
+"""Endings of a file that can be drawn."""
+
 
 def draw_det(report: Report, path: Path) -> None:
     """Write the plot.
@@ -15,7 +18,7 @@ def draw_det(report: Report, path: Path) -> None:
     report : Report
         Curve and sensitivities.
     path : Path
-        File; its ending chooses the format.
+        File; its ending chooses the format, one of `FORMATS`.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

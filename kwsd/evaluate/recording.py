@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from kwsd.block import SAMPLE_RATE_HZ, FloatArray
 from kwsd.errors import AudioError, KwsdError, MissingFileError
 from kwsd.source.condition import check_rate
-from kwsd.source.file import check_container
+from kwsd.source.file import NO_LENGTH, UNKNOWN_FRAMES, check_container
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au"})
 
@@ -55,22 +56,39 @@ def find_recordings(paths: Iterable[Path]) -> list[Path]:
     Raises
     ------
     MissingFileError
-        A path is not there, or a folder holds no audio.
+        A path is not there or may not be entered, or a folder holds no audio.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}
     for path in paths:
-        if path.is_file():
-            found[path] = None
-            continue
-        if not path.is_dir():
-            raise MissingFileError(f"{path}: no such file or folder")
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-        if not inside:
-            raise MissingFileError(
-                f"{path}: no recording in it; {', '.join(sorted(SUFFIXES))} are looked for"
-            )
-        found.update(dict.fromkeys(inside))
-    return list(found)
+        with reachable(path):
+            inside = [path] if path.is_file() else _inside(path)
+            for one in inside:
+                # However it is named, a recording counts once.
+                found.setdefault(one.resolve(), one)
+    return list(found.values())
+
+
+def _inside(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise MissingFileError(f"{folder}: no such file or folder")
+    inside = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not inside:
+        raise MissingFileError(
+            f"{folder}: no recording in it; {', '.join(sorted(SUFFIXES))} are looked for"
+        )
+    return inside
+
+
+@contextmanager
+def reachable(path: Path) -> Iterator[None]:
+    """Say it where a path may not be looked at: that is no bug of this program."""
+    try:
+        yield
+    except OSError as error:
+        raise MissingFileError(
+            f"{path} cannot be read: {error.strerror or error}; run as a user who may, or let "
+            "this one enter its folders"
+        ) from None
 
 
 def parts_of(path: Path, longest_s: float = PART_S) -> list[Part]:
@@ -90,6 +108,8 @@ def parts_of(path: Path, longest_s: float = PART_S) -> list[Part]:
     # TypeError: bare samples, which by their name soundfile wants to be told of.
     except (soundfile.LibsndfileError, OSError, TypeError) as error:
         raise AudioError(f"{path} cannot be read: {error}") from None
+    if info.frames >= UNKNOWN_FRAMES:
+        raise AudioError(f"{path} {NO_LENGTH}")
     seconds = info.frames / info.samplerate
     if seconds < SHORTEST_S:
         raise AudioError(f"{path} is {seconds:.2f} s long; at least {SHORTEST_S} s are needed")

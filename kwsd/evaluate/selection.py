@@ -119,8 +119,6 @@ def read_index(path: Path) -> Index:
     ConfigError
         It is no table in UTF-8, or a row of it is none.
     """
-    if not path.exists():
-        raise MissingFileError(f"--index {path}: no such file")
     columns, rows = read_rows(path)
     if "path" not in columns:
         raise AudioError(f"{path} has no column 'path': it is no index of recordings")

@@ -99,7 +99,7 @@ def _only_manifest(folder: Path) -> Path | None:
     """The manifest in a folder: named as the folder is, or the only one."""
     try:
         found = sorted(p for p in folder.iterdir() if p.suffix == MANIFEST_SUFFIX)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that no folder can have
         return None
     if len(found) > 1:
         named = [p for p in found if p.stem == folder.resolve().name]

@@ -58,7 +58,7 @@ def load_ncnn_part(package: ModelPackage) -> NcnnPart:
         )
     try:
         tolerance, sums = _read(folder / NCNN_MANIFEST_FILE)
-    except (OSError, ModelError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ModelError, ValueError, RecursionError) as error:
         raise RuntimeFailure(
             "manifest-mismatch", f"{folder / NCNN_MANIFEST_FILE}: {error}; {again}"
         ) from None

@@ -25,8 +25,17 @@ from kwsd.source.wav_header import check_complete, looks_like_wav, read_wav_head
 
 STANDARD_INPUT = "-"
 
-# libsndfile reports this many frames where a stream does not say its length.
-_UNKNOWN_FRAMES = 1 << 62
+UNKNOWN_FRAMES = 1 << 62
+"""libsndfile reports as many or more where a stream does not say its length."""
+
+_SEEK_FAILED = 39
+"""What libsndfile calls it."""
+
+NO_LENGTH = (
+    "does not say how long it is, as an encoder leaves it that writes to a pipe: copy it, for "
+    "example with ffmpeg -i FILE COPY.wav"
+)
+"""Of a file whose length must be known before it is decoded."""
 
 
 def open_audio(
@@ -136,7 +145,7 @@ class FileSource:
                 "sox -t raw -r RATE_HZ -e signed -b 16 -c CHANNELS FILE FILE.wav"
             ) from None
         try:
-            self._frames = self._file.frames if self._file.frames < _UNKNOWN_FRAMES else None
+            self._frames = self._file.frames if self._file.frames < UNKNOWN_FRAMES else None
             self._map = self._check(mics, reference)
         except BaseException:
             self._file.close()
@@ -202,7 +211,7 @@ class FileSource:
         decoded = 0
         while True:
             try:
-                chunk = self._file.read(count, dtype="float32", always_2d=True)
+                chunk = self._read(count)
             except sf.LibsndfileError as error:
                 raise AudioError(
                     f"{self._path} cannot be decoded after {decoded / rate_hz:.3f} s "
@@ -216,6 +225,20 @@ class FileSource:
             raise self._cut_short(
                 f"{decoded / rate_hz:.3f} s of {self._frames / rate_hz:.3f} s can be decoded"
             )
+
+    def _read(self, count: int) -> FloatArray:
+        if self._frames is not None:
+            return np.asarray(self._file.read(count, dtype="float32", always_2d=True))
+        # soundfile seeks to where it has read to, which fails at the end of a stream that does not
+        # say where that is. What was read is there by then.
+        chunk = np.full((count, self._file.channels), np.nan, np.float32)
+        try:
+            return np.asarray(self._file.read(count, out=chunk))
+        except sf.LibsndfileError as error:
+            if error.code != _SEEK_FAILED:
+                raise
+            unread = np.isnan(chunk[:, 0])
+            return chunk[: int(unread.argmax()) if unread.any() else count]
 
     def close(self) -> None:
         """See `kwsd.source.base.Source`."""

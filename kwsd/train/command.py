@@ -259,7 +259,7 @@ def check(args: argparse.Namespace) -> None:
     for key in ("steps", "networks", "workers", "rooms"):
         if getattr(args, key) < 1:
             raise ConfigError(f"--{key} {getattr(args, key)}: a whole number from 1 is needed")
-    for key in ("renderings", "sayings"):
+    for key in ("renderings", "sayings", "seed"):
         if getattr(args, key) < 0:
             raise ConfigError(f"--{key} {getattr(args, key)}: 0 or more are allowed")
     if not 0.0 <= args.splices <= 0.9:

@@ -12,6 +12,7 @@ from pathlib import Path
 from kwsd.errors import AudioError, ConfigError, MissingFileError
 from kwsd.evaluate.index import Row, read_rows
 from kwsd.evaluate.label import same_word
+from kwsd.evaluate.recording import reachable
 from kwsd.progress import Report, silent
 
 INDEX_FILE = "index.csv"
@@ -93,7 +94,9 @@ def indexed(
         It is no table in UTF-8, lacks a column, or a length in it is no number.
     """
     index = folder / INDEX_FILE
-    if not index.is_file():
+    with reachable(index):
+        there = index.is_file()
+    if not there:
         raise MissingFileError(
             f"{folder} has no {INDEX_FILE}: name a data folder with an index, or use --positives "
             "and --negatives for plain folders"
@@ -155,9 +158,10 @@ def plain_folder(
     ConfigError
         Its index is no table in UTF-8, or a length in it is no number.
     """
-    if not folder.is_dir():
-        raise MissingFileError(f"{folder} is not a folder: name one with recordings")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+    with reachable(folder):
+        if not folder.is_dir():
+            raise MissingFileError(f"{folder} is not a folder: name one with recordings")
+        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
     if not files:
         raise AudioError(f"{folder} holds no recordings ({', '.join(AUDIO_SUFFIXES)})")
     told = _told(folder)

@@ -86,7 +86,7 @@ def load_manifest(package: ModelPackage, target: str = TARGET) -> Manifest:
         raise _no_graph(package, target)
     try:
         manifest, sha256, said_target = _read(file, graph_file)
-    except (OSError, ModelError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ModelError, ValueError, RecursionError) as error:
         raise RuntimeFailure("manifest-mismatch", f"{file}: {error}") from None
     try:
         graph = read_graph(graph_file)
