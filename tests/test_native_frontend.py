@@ -123,6 +123,18 @@ def test_one_microphone_and_companions(companions: bool) -> None:
     )
 
 
+def test_silence_becomes_silence() -> None:
+    """A reference after its first playback: a decay that never ends would slow every FFT."""
+    rng = np.random.default_rng(1)
+    channels = np.zeros((2, 3 * 16_000), np.float32)
+    channels[:, :8000] = 0.1 * rng.standard_normal((2, 8000))
+    config = FrontEndConfig(aec=False)
+    for stage in (FrontEnd(config, 1, True), NativeFrontEnd(config, 1, True)):
+        heard = np.concatenate([frame.reference for frame in run(stage, channels)])
+        assert heard[:8000].any()
+        assert not heard[-16_000:].any()
+
+
 def test_gaps_are_taken_alike() -> None:
     channels = RECORDING[:, : 4 * 16_000]
     specified = run(FrontEnd(FrontEndConfig(), 2, True), channels, (479,), gaps=(40, 41, 90))
