@@ -48,6 +48,7 @@ class FakeDevice:
         self._clock = clock
         self._script = script
         self._count = 0
+        self._lost_frames = 0
         self.closed = False
 
     def read(self, timeout_s: float) -> Period | None:
@@ -59,6 +60,7 @@ class FakeDevice:
             return None
         if what == "gap":
             self._clock.now_s += 0.5
+            self._lost_frames += RATE_HZ // 2
         self._clock.now_s += PERIOD / RATE_HZ
         return self._ramp(PERIOD, what == "gap")
 
@@ -66,7 +68,8 @@ class FakeDevice:
         start = self._count
         self._count += samples
         ramp = (np.arange(start, start + samples) % 1000 / 1000.0).astype(np.float32)
-        return Period(np.stack([ramp, -ramp, ramp / 2], 1), start, 0, gap)
+        first = start + self._lost_frames
+        return Period(np.stack([ramp, -ramp, ramp / 2], 1), first, 0, gap)
 
     def counters(self) -> DeviceCounters:
         return DeviceCounters(overruns=1, frames=self._count)
@@ -88,7 +91,10 @@ class HungDevice(FakeDevice):
 
 
 class GatheringDevice(FakeDevice):
-    """Delivers what has become complete by the clock, as a capture thread's ring does."""
+    """Delivers what has become complete by the clock, as a capture thread's ring does.
+
+    What comes while the ring is full is dropped: the hole lies behind what waits in it.
+    """
 
     def __init__(self, clock: FakeClock, script: deque[str], period: int = PERIOD) -> None:
         super().__init__(clock, script)
@@ -98,15 +104,24 @@ class GatheringDevice(FakeDevice):
         self.dropped_s = 0.0
         """Lost since nobody took it in time."""
 
+        self._hole_at_s = float("inf")
+
     @property
     def waiting_s(self) -> float:
         """Audio in the ring."""
         return self._clock.now_s - self._from_s - self._taken_s
 
     def read(self, timeout_s: float) -> Period | None:
-        over_s = max(0.0, self.waiting_s - RING_S)
-        self._taken_s += over_s
-        self.dropped_s += over_s
+        over_s = 0.0
+        if self.waiting_s > RING_S and self._hole_at_s == float("inf"):
+            self._hole_at_s = self._taken_s + RING_S
+            self._back_s = self._clock.now_s - self._from_s
+        if self._taken_s >= self._hole_at_s - 1e-9:
+            over_s = self._back_s - self._taken_s
+            self._taken_s = self._back_s
+            self._hole_at_s = float("inf")
+            self._lost_frames += round(over_s * RATE_HZ)
+            self.dropped_s += over_s
         due_s = self._from_s + self._taken_s + self._period / RATE_HZ
         if due_s > self._clock.now_s + timeout_s + 1e-9:
             self._clock.now_s += timeout_s
@@ -115,6 +130,7 @@ class GatheringDevice(FakeDevice):
         if what == "lost":
             raise DeviceLost("unplugged")
         hole_s = 0.5 if what == "gap" else 0.0
+        self._lost_frames += round(hole_s * RATE_HZ)
         self._clock.now_s = max(self._clock.now_s, due_s + hole_s)
         self._taken_s += self._period / RATE_HZ + hole_s
         return self._ramp(self._period, what == "gap" or over_s > 0.0)

@@ -52,6 +52,25 @@ def test_a_reopened_device_gets_its_time_before_the_next_reopening() -> None:
     assert not health.faulty_too_long
 
 
+def test_a_source_that_is_silent_between_words_is_reopened_ever_more_seldom() -> None:
+    """A noise gate, or a mute key: zeros, and a word now and then."""
+    health, now_s = InputHealth(SETTINGS, 0.0), 0.0
+    opened_at = []
+    while now_s < 3600.0:
+        quiet = 0.8 < now_s % 30.0
+        now_s = fed(health, ZERO if quiet else LIVE, now_s, 0.2)
+        if health.faulty_too_long:
+            now_s += health.lost("opened again", now_s)
+            health.opened(now_s)
+            opened_at.append(now_s)
+    assert opened_at[0] < 15.0, "a driver that came up dead is helped at once"
+    assert len(opened_at) <= 10
+    # What was well for a minute is helped at once again.
+    now_s = fed(health, LIVE, now_s, SETTINGS.trusted_after_s + 0.5)
+    now_s = fed(health, ZERO, now_s, SETTINGS.silent_after_s + SETTINGS.reopen_faulty_after_s + 0.5)
+    assert health.faulty_too_long
+
+
 def test_one_dead_microphone_of_two_is_told_but_words_are_heard() -> None:
     health = InputHealth(SETTINGS, 0.0)
     half = LIVE.copy()

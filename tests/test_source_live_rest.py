@@ -75,6 +75,25 @@ def test_a_loop_that_rests_keeps_up_whatever_the_length_of_a_delivery(period_ms:
     assert reads < 20.0 / REST_S
 
 
+@pytest.mark.parametrize("stall_s", [5.0, 10.0])
+def test_what_a_full_ring_dropped_moves_the_counter(stall_s: float) -> None:
+    """The hole lies behind four seconds that were kept, and is found when these are read."""
+    bench = Bench(make=gathering(20))
+    rested(bench, 2.0)
+    bench.clock.sleep(stall_s)
+    blocks = []
+    until_s = bench.clock.now_s + 10.0
+    while bench.clock.now_s < until_s:
+        blocks += bench.input.read(0.1, REST_S)
+        bench.clock.sleep(WORK_S)
+    (device,) = bench.devices
+    assert isinstance(device, GatheringDevice)
+    assert device.dropped_s > stall_s - 4.0 - REST_S - 0.2
+    assert [block.gap for block in blocks].count(True) == bench.input.counters.gaps == 1
+    heard_s = blocks[-1].start_sample / RATE_HZ + 0.03
+    assert heard_s == pytest.approx(bench.clock.now_s - 100.0 - device.waiting_s, abs=0.2)
+
+
 @pytest.mark.parametrize("period_ms", [5, 20])
 def test_a_stall_of_the_loop_is_caught_up_with_at_once(period_ms: int) -> None:
     bench = Bench(make=gathering(period_ms))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from pathlib import Path
 
 import numpy as np
 
@@ -154,8 +155,21 @@ def decode(data: np.ndarray, sample_format: str) -> FloatArray:
 
 def _unavailable(request: DeviceRequest, code: int, message: str) -> DeviceUnavailable:
     reason = _REASONS.get(code, "format" if code == 0 else "missing")
+    # libasound passes over cards that it may not look at, and says that there is none.
+    if reason == "missing" and no_card_may_be_used():
+        reason = "permission"
+    next_step = _NEXT_STEPS[reason]
+    if code == errno.ECONNREFUSED:
+        next_step = "its sound server does not run: start it, or name a card, see --list-devices"
     return DeviceUnavailable(
         f"audio.device = {request.name} ({request.channels} channels, {request.rate_hz} Hz) "
-        f"cannot be opened: {message}; {_NEXT_STEPS[reason]}",
+        f"cannot be opened: {message}; {next_step}",
         reason,
     )
+
+
+def no_card_may_be_used(devices: Path = Path("/dev/snd")) -> bool:
+    """Whether there are sound cards, and this user may open none of them."""
+    cards = list(devices.glob("controlC*"))
+    wanted = os.R_OK | os.W_OK
+    return bool(cards) and not any(os.access(c, wanted, effective_ids=True) for c in cards)

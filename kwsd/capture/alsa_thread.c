@@ -431,9 +431,16 @@ kws_capture *kws_capture_open(const char *device, const kws_capture_request *req
     }
     if (code >= 0) {
         what = "memory";
-        capture->ring_periods = request->ring_periods;
-        capture->ring = calloc(request->ring_periods, capture->period_bytes);
-        capture->ring_info = calloc(request->ring_periods, sizeof *capture->ring_info);
+        /* As long as asked for, whatever period the device gave. */
+        capture->ring_periods =
+            (uint32_t)(((uint64_t)request->ring_periods * request->period_frames +
+                        capture->format.period_frames - 1) /
+                       capture->format.period_frames);
+        if (capture->ring_periods < 2) {
+            capture->ring_periods = 2;
+        }
+        capture->ring = calloc(capture->ring_periods, capture->period_bytes);
+        capture->ring_info = calloc(capture->ring_periods, sizeof *capture->ring_info);
         capture->scratch = calloc(1, capture->period_bytes);
         if (capture->ring == NULL || capture->ring_info == NULL || capture->scratch == NULL) {
             code = -ENOMEM;

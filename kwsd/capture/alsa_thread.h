@@ -28,7 +28,7 @@ typedef struct {
     uint32_t rate_hz;
     uint32_t period_frames;
     uint32_t periods;       /* of the device's own buffer */
-    uint32_t ring_periods;  /* of the ring between thread and caller */
+    uint32_t ring_periods;  /* asked-for periods in the ring between thread and caller */
     int32_t realtime;       /* SCHED_FIFO priority, 0 for none; refused silently without the right */
 } kws_capture_request;
 

@@ -50,6 +50,13 @@ class HealthSettings:
     reopen_faulty_after_s: float = 10.0
     """So is one that is silent or stuck for this long: some drivers come back that way."""
 
+    longest_faulty_s: float = 600.0
+    """That time doubles with each such reopening, up to this: a source behind a noise gate gives
+    zeros whenever nobody talks, and each reopening costs seconds of hearing."""
+
+    trusted_after_s: float = 60.0
+    """Audio that changes for this long without a fault ends the doubling."""
+
     first_retry_s: float = 0.25
     longest_retry_s: float = 2.5
     """Back-off doubles between these; its cap bounds how long a returned device goes unheard.
@@ -80,6 +87,7 @@ class InputHealth:
         self._still_since_s: list[float | None] = []
         self._still_value: list[float] = []
         self._retry_s = settings.first_retry_s
+        self._faulty_after_s = settings.reopen_faulty_after_s
         self._good_since_s: float | None = None
 
     @property
@@ -121,10 +129,12 @@ class InputHealth:
         """Whether a silent or stuck device is to be opened again."""
         faulty = self.state in (AudioState.SILENT, AudioState.STUCK)
         held_s = self._last_audio_s - max(self.since_s, self._opened_s)
-        return faulty and held_s >= self._settings.reopen_faulty_after_s
+        return faulty and held_s >= self._faulty_after_s
 
     def lost(self, detail: str, now_s: float) -> float:
         """The device is gone or could not be opened; the time after which to try again, s."""
+        if self.state in (AudioState.SILENT, AudioState.STUCK):
+            self._faulty_after_s = min(2.0 * self._faulty_after_s, self._settings.longest_faulty_s)
         self._become(AudioState.LOST, detail, now_s)
         wait_s = self._retry_s
         self._retry_s = min(2.0 * self._retry_s, self._settings.longest_retry_s)
@@ -154,6 +164,8 @@ class InputHealth:
             # A device that fails again at once must keep its back-off.
             if now_s - self._good_since_s >= settings.longest_retry_s:
                 self._retry_s = settings.first_retry_s
+            if now_s - self._good_since_s >= settings.trusted_after_s:
+                self._faulty_after_s = settings.reopen_faulty_after_s
 
     def _become(self, state: AudioState, detail: str, now_s: float) -> None:
         if state is not self.state:

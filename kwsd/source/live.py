@@ -2,7 +2,8 @@
 
 It never blocks for longer than asked and never gives up: what is wrong is in `health`, and audio
 behind a hole is marked, so the chain forgets what it must. The position in the stream goes on
-through a hole by the time that is missing.
+through a hole by what is missing: by the device's own count as long as it is open, by the clock
+where it was opened again.
 """
 
 from __future__ import annotations
@@ -97,6 +98,9 @@ class LiveInput:
         self._muted = False
         self._position = 0
         self._position_s: float | None = None
+        self._next_frame: int | None = None
+        """What this opening delivers next if nothing is missing; None before its first delivery."""
+
         self._gap = False
         self._behind = False
         self._more_waits = False
@@ -229,6 +233,7 @@ class LiveInput:
         before.close()
         self._closing = before._closing
         self._past = before._past
+        before._drop_held()
         self._position, self._position_s = before._position, before._position_s
         if self._muted or not heard:
             return
@@ -289,6 +294,7 @@ class LiveInput:
         self._more_waits = False
         self.health.opened(self._clock())
         self._to_discard = self._settings.rate_hz * self._settings.discard_ms // 1000
+        self._next_frame = None
         self._restart()
 
     def _lose(self, why: str) -> None:
@@ -297,10 +303,14 @@ class LiveInput:
         self.close()
 
     def _restart(self) -> None:
-        """What is held belongs to before the hole."""
+        self._drop_held()
+        self._gap = self._behind = self._position_s is not None
+
+    def _drop_held(self) -> None:
+        """What is held belongs to before the hole; it came, so it counts."""
+        self._position += len(self._held) + len(self._resampler.flush())
         self._held = self._held[:0]
         self._resampler = self._new_resampler()
-        self._gap = self._behind = self._position_s is not None
 
     def _take(self, period: Period, now_s: float) -> list[Block]:
         samples = period.samples
@@ -316,14 +326,17 @@ class LiveInput:
         if period.gap:
             self._restart()
         self.raw.push(period.samples, self._behind)
-        began_s = now_s - len(samples) / self._settings.rate_hz
         if self._behind and self._position_s is not None:
             # The sample counter is the only clock behind this: a hole must move it on.
             self._behind = False
-            missing_s = max(0.0, began_s - self._position_s)
-            self._position += round(missing_s * SAMPLE_RATE_HZ)
+            if self._next_frame is None:
+                missing_s = now_s - len(samples) / self._settings.rate_hz - self._position_s
+            else:
+                missing_s = (period.first_frame - self._next_frame) / self._settings.rate_hz
+            self._position += round(max(0.0, missing_s) * SAMPLE_RATE_HZ)
             self._past = replace(self._past, gaps=self._past.gaps + 1)
         self._position_s = now_s
+        self._next_frame = period.first_frame + len(samples)
         return self._cut(self._resampler.process(samples))
 
     def _cut(self, fresh: FloatArray) -> list[Block]:
