@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -160,3 +163,25 @@ def test_few_files_are_not_counted() -> None:
         raise AssertionError("counted")
 
     FileGuard([], 65_536, count).look()
+
+
+def test_a_process_without_a_free_file_looks_all_the_same(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    path = tmp_path / "bus"
+    path.touch()
+    guard = FileGuard([f"ipc://{path}"], 256)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    taken = []
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        guard.look()
+        shut = guard.shut
+    finally:
+        for number in taken:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert shut and not path.exists()
+    guard.look()
+    assert path.exists()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
 import urllib.error
 import urllib.request
 
 import pytest
 
-from kwsd.daemon.metrics import MetricsServer, counter, exposition, gauge
+from kwsd.daemon.metrics import MOST_CONNECTIONS, MetricsServer, counter, exposition, gauge
 from kwsd.errors import BusError
 
 
@@ -44,4 +47,30 @@ def test_it_is_served_on_loopback_and_nothing_else_is() -> None:
         with pytest.raises(BusError, match="metrics.port"):
             MetricsServer(server.port)
     finally:
+        server.close()
+
+
+def test_whoever_holds_connections_takes_neither_threads_nor_the_numbers() -> None:
+    before = threading.active_count()
+    server = MetricsServer(0)
+    held = []
+    try:
+        for _ in range(40):
+            stream = socket.create_connection(("127.0.0.1", server.port))
+            stream.sendall(b"GET /metrics HT")
+            held.append(stream)
+        time.sleep(0.2)
+        assert threading.active_count() <= before + 1 + MOST_CONNECTIONS
+        deadline = time.monotonic() + 20.0
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics") as answer:
+                    assert answer.read().decode() == server.text
+                break
+            except (OSError, urllib.error.URLError):  # turned away: whoever is oldest has to go
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+    finally:
+        for stream in held:
+            stream.close()
         server.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from live_bench import Bench, HungDevice
@@ -128,6 +130,20 @@ def test_a_device_that_does_not_close_is_reported_and_not_opened_twice() -> None
     bench.run_until_heard()
     assert len(bench.devices) == 2
     assert bench.input.health.state is AudioState.RUNNING
+
+
+def test_a_device_is_closed_where_no_thread_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    bench = Bench()
+    bench.run(0.2)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        bench.input.mute(True)
+    assert bench.devices[0].closed
+    bench.input.mute(False)
+    assert bench.run(0.5)
 
 
 def test_mute_holds_though_the_device_does_not_close() -> None:

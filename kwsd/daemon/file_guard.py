@@ -61,12 +61,19 @@ class FileGuard:
         """Shut or open the door; cheap, to be called in every pass of the service's loop."""
         if self._highest < self.most_files:
             # The kernel gives the lowest free number: as long as none was high, few are open.
-            probe = os.dup(self._own)
-            os.close(probe)
-            self._highest = max(self._highest, probe)
+            try:
+                probe = os.dup(self._own)
+            except OSError:  # none is left
+                self._highest = self.most_files
+            else:
+                os.close(probe)
+                self._highest = max(self._highest, probe)
             if self._highest < self.most_files:
                 return
-        files = self._count()
+        try:
+            files = self._count()
+        except OSError:  # not even for counting
+            files = self.most_files
         if not self.shut and files >= self.most_files:
             self._shut(files)
         elif self.shut and files < self.most_files * 3 // 4:

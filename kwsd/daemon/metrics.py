@@ -7,11 +7,17 @@ server thread only hands it out, so a scraper cannot slow the audio down.
 from __future__ import annotations
 
 import math
+import socket
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from kwsd.errors import BusError
+
+MOST_CONNECTIONS = 4
+"""At once: each costs a thread, and whoever holds many must not cost the daemon its own."""
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
@@ -100,13 +106,29 @@ class MetricsServer:
             def log_message(self, format: str, *arguments: object) -> None:
                 """Scrapes are not worth a log line."""
 
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            held: dict[socket.socket, None] = {}  # oldest first
+
+            def process_request(self, request: Any, client_address: Any) -> None:
+                if len(self.held) >= MOST_CONNECTIONS:
+                    with suppress(OSError, StopIteration, RuntimeError):  # it ended meanwhile
+                        next(iter(self.held)).shutdown(socket.SHUT_RDWR)
+                    super().shutdown_request(request)
+                    return
+                self.held[request] = None
+                super().process_request(request, client_address)
+
+            def shutdown_request(self, request: Any) -> None:
+                self.held.pop(request, None)
+                super().shutdown_request(request)
+
         try:
-            self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+            self._server = Server(("127.0.0.1", port), Handler)
         except OSError as error:
             raise BusError(
                 f"metrics.port = {port} cannot be bound: {error.strerror}; choose another"
             ) from None
-        self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()

@@ -23,9 +23,14 @@ class Closing:
 
     def close(self, device: CaptureDevice) -> None:
         """Close a device; comes back though it hangs."""
-        self._thread = threading.Thread(target=device.close, daemon=True)
-        self._thread.start()
-        self._thread.join(CLOSE_PATIENCE_S)
+        thread = threading.Thread(target=device.close, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the limit of threads is reached: hear on, even if this hangs
+            device.close()
+            return
+        self._thread = thread
+        thread.join(CLOSE_PATIENCE_S)
 
     def ends_within(self, patience_s: float) -> bool:
         """Wait for what is not closed yet; False if it hangs on."""

@@ -97,7 +97,11 @@ def read_wav_header(stream: BinaryIO, name: str) -> WavHeader:
                 promised = None if size >= UNKNOWN_SIZE_FROM and head[:4] == b"RIFF" else size
             return _header(fmt, offset, promised, name)
         if size > _MAX_HEADER_BYTES:
-            break
+            raise AudioError(
+                f"{name}: a chunk {identifier.decode('latin-1')!r} of {size} bytes comes before "
+                f"its samples, at most {_MAX_HEADER_BYTES} are read; "
+                "write it without: sox FILE COPY.wav"
+            )
         body = _read(stream, size + size % 2, name)
         offset += len(body)
         if identifier == b"fmt ":
