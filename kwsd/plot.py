@@ -96,7 +96,8 @@ class ReplayPlot:
                 axis.axvline(event["detected_s"], color="tab:red", linewidth=1)
         for event in events:
             axes[4].axvspan(event["onset_s"], event["end_s"], color="tab:red", alpha=0.15)
-        figure.suptitle(title)
+        # A file's name is no formula, and may hold bytes that are no text.
+        figure.suptitle(title.encode("utf-8", "replace").decode(), parse_math=False)
         axes[4].set_xlabel("time (s)")
         try:
             figure.savefig(path, format="png", dpi=100)

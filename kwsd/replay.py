@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -223,11 +224,12 @@ def _open_bus(
 
 def _check_paths(options: ReplayOptions) -> None:
     """Refuse to write one file twice, or over the recording."""
-    seen: dict[Path, str] = {}
+    seen: dict[str, str] = {}
     if options.path != STANDARD_INPUT:
-        seen[Path(options.path).resolve()] = "the recording"
+        seen[os.path.realpath(options.path)] = "the recording"
     for path in options.files:
-        place = path.resolve()
+        # Not `resolve`, which refuses links that go round in a circle: the opening says that.
+        place = os.path.realpath(path)
         if place in seen and (path.is_file() or not path.exists()):
             raise UsageError(f"{path} is also {seen[place]}; choose another name")
         seen[place] = "another output"

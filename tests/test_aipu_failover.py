@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from kwsd.model.stream import StreamingModel
 from kwsd.runtime.aipu.runtime import AipuRuntime
 from kwsd.runtime.breaker import State
 from kwsd.runtime.failover import FailoverSession
+from kwsd.runtime.failure import RuntimeFailure
 from kwsd.runtime.litert import LiteRtRuntime
 
 pytest_plugins = ("aipu_double.fixtures",)
@@ -143,6 +145,21 @@ def test_wrong_answers_are_found_by_the_spot_check(failover, double, changes):
         session.step(random_inputs())
     assert told(changes)[1:] == [("aipu", "cpu", "output-mismatch")]
     check_step(session)
+
+
+def test_wide_outputs_may_differ_by_as_much_as_their_proof_allows(failover):
+    """A unit of int16 is a hundredth of one of int8."""
+    session = failover(spot_check_steps=1)
+    session.outputs = tuple(replace(spec, dtype="int16") for spec in session.outputs)
+    inputs = random_inputs()
+    for off, allowed in ((200, True), (300, False)):
+        outputs = {name: value.astype(np.int64) + off for name, value in affine(inputs).items()}
+        tolerant = SimpleNamespace(tolerance=2)
+        if allowed:
+            session._spot_check(tolerant, inputs, outputs)
+            continue
+        with pytest.raises(RuntimeFailure, match="off by 300 against cpu, allowed 256"):
+            session._spot_check(tolerant, inputs, outputs)
 
 
 def test_three_failed_restarts_then_only_on_request(failover, clock, double, changes):

@@ -10,6 +10,7 @@ import pytest
 from aipu_double.build import build
 from aipu_double.container import R329
 from aipu_double.packages import FEATURES, SCORE, STATE_OUT, compile_for_double
+from other_user import closed_folder, other_user
 
 from kwsd.runtime.aipu.probe import check_device, check_library, find_library
 from kwsd.runtime.aipu.runtime import AipuRuntime
@@ -57,6 +58,11 @@ def test_library_is_the_configured_the_plain_or_the_newest(tmp_path):
     (tmp_path / "libaipudrv.so").touch()
     assert find_library(None, (tmp_path,)).name == "libaipudrv.so"
     assert find_library(tmp_path / "libaipudrv.so.5.7.1").name == "libaipudrv.so.5.7.1"
+
+
+def test_a_library_that_this_user_may_not_see():
+    with closed_folder() as (folder, _), other_user():
+        assert reason(find_library, folder / "libaipudrv.so") == "no-permission"
 
 
 def test_library_of_other_kinds(double_library, tmp_path):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_fixture import package_content, random_net
 
 from kwsd.bench.as_tflite import write_random_tflite
 from kwsd.bench.layers import Table
@@ -19,6 +22,7 @@ from kwsd.cut.manifest import MANIFEST, read_manifest
 from kwsd.cut.partition import BODY, REST, Partition, partition
 from kwsd.errors import ModelError
 from kwsd.kwsmodel import main
+from kwsd.model.write import write_package
 from kwsd.runtime.litert import LiteRtSession
 
 READ, UNREAD = "ADD", "RESIZE_NEAREST_NEIGHBOR"
@@ -157,6 +161,16 @@ def test_shipped_packages_are_one_body(
     assert "every output equals" in capsys.readouterr().out
 
 
+def test_a_package_of_few_recorded_steps_is_cut(tmp_path: Path) -> None:
+    made = package_content(random_net(0), "few")
+    few = {name: steps[:3] for name, steps in made.vectors.items()}
+    package = tmp_path / "few"
+    write_package(package, replace(made, vectors=few))
+    command = ["cut", str(package), "--out", str(tmp_path / "cut"), "--min-multiplies", "0"]
+    assert main(command) == 0
+    assert main(["run", str(tmp_path / "cut")]) == 0
+
+
 def test_states_go_round_by_themselves(tmp_path: Path) -> None:
     assert main(["cut", "computer", "--out", str(tmp_path / "cut")]) == 0
     features = np.random.default_rng(1).integers(-128, 128, (6, 1, 2, 1, 40), np.int8)
@@ -269,6 +283,14 @@ def test_nothing_left_for_the_aipu(tmp_path: Path, capsys: pytest.CaptureFixture
     code, out = cut(tmp_path, "--min-multiplies", "1000000000")
     assert code == 65 and not out.exists()
     assert "nothing is left for the AIPU" in capsys.readouterr().out
+
+
+def test_what_is_no_array_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out = cut(tmp_path)
+    with zipfile.ZipFile(tmp_path / "in.npz", "w") as file:
+        file.writestr("input0", b"raw")
+    assert main(["run", str(out), "--input", str(tmp_path / "in.npz")]) == 65
+    assert "input0 in it is no array" in capsys.readouterr().err
 
 
 def test_missing_inputs_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

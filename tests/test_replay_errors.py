@@ -1,5 +1,6 @@
 """What goes wrong ends in one line and a documented exit code, never in a traceback."""
 
+import os
 import shutil
 import struct
 
@@ -120,6 +121,25 @@ def test_outputs_that_clash(kwsd, wav, tmp_path):
     same = tmp_path / "x"
     fails(kwsd("--replay", wav, "--scores", same, "--plot", same), 64, "another output")
     assert wav.read_bytes() == before
+
+
+def test_links_that_go_round(kwsd, wav, tmp_path):
+    loop = tmp_path / "loop.wav"
+    loop.symlink_to(loop)
+    fails(kwsd("--replay", loop), 65, "loop.wav", "symbolic links")
+    done = kwsd("--replay", wav, "--scores", loop)
+    assert done.returncode == 0 and loop.is_file()  # as any link that leads nowhere: replaced
+
+
+def test_a_name_that_is_no_formula_and_no_text(kwsd, wav, tmp_path):
+    pytest.importorskip("matplotlib")
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/take $1_$2 \xff.wav")
+    shutil.copy(wav, odd)
+    plot = tmp_path / "o.png"
+    publish = ["--publish", "--set", f"bus.endpoint=ipc://{tmp_path}/bus"]
+    done = kwsd("--replay", odd, "--plot", plot, *publish)
+    assert done.returncode == 0, done.stderr
+    assert plot.stat().st_size > 1000
 
 
 def test_full_disk(kwsd, recording):

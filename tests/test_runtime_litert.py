@@ -50,6 +50,26 @@ def test_bytes_that_are_no_network():
         LiteRtSession(b"not a network", "here")
 
 
+def test_a_network_that_loads_and_does_not_run(package, monkeypatch):
+    """As one with an index that is out of bounds: LiteRT finds that out when it gets there."""
+
+    class Refusing:
+        def __init__(self, interpreter):
+            self._interpreter = interpreter
+
+        def __getattr__(self, name):
+            return getattr(self._interpreter, name)
+
+        def invoke(self):
+            raise RuntimeError("gather index out of bounds\nNode number 7 (GATHER) failed")
+
+    session = LiteRtRuntime().open(package)
+    session._interpreter = Refusing(session._interpreter)
+    words = "cannot be run: gather index out of bounds; install the package again"
+    with pytest.raises(ModelError, match=words):
+        verify(package, session)
+
+
 def test_no_interpreter(package, monkeypatch):
     monkeypatch.setattr(litert, "MODULES", ("no_such_a.interpreter", "no_such_b.interpreter"))
     probe = LiteRtRuntime().probe()

@@ -72,10 +72,15 @@ def _load(path: Path) -> Tensors:
         if size > LARGEST_CONTENT_BYTES:
             raise ValueError(f"unpacks to {size} bytes, allowed {LARGEST_CONTENT_BYTES}")
         with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+            arrays = {name: stored[name] for name in stored.files}
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):
+                raise ValueError(f"{name} in it is no array")
+        return arrays
     except FileNotFoundError:
         raise MissingFileError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    # RuntimeError: a member that is encrypted.
+    except (OSError, ValueError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         raise ModelError(f"{path} is no .npz of arrays: {error}") from None
 
 

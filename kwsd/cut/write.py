@@ -87,8 +87,9 @@ def record(network: bytes, where: str, fed: Mapping[str, NDArray[Any]] | None) -
     session = LiteRtSession(network, where, delegates=False)
     rng = np.random.default_rng(0)
     steps = []
+    count = STEPS if fed is None else min(STEPS, *map(len, fed.values()))
     try:
-        for step in range(STEPS):
+        for step in range(count):
             inputs = {}
             for spec in session.inputs:
                 if fed is not None:
@@ -171,6 +172,7 @@ def _fill(
     target: str,
     fed: Mapping[str, NDArray[Any]] | None,
 ) -> CutManifest:
+    LiteRtSession(data, name, delegates=False).close()  # what it refuses the emitter believes
     names = tensor_names(outline)
     emitter = Emitter(data, names)
     if names != tuple(tensor.name for tensor in outline.tensors):

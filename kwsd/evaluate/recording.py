@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def parts_of(path: Path, longest_s: float = PART_S) -> list[Part]:
     """
     try:
         check_container(path)
-        info = soundfile.info(path)
+        info = soundfile.info(os.fsencode(path))
         check_rate(info.samplerate, str(path))
     except KwsdError:
         raise
@@ -131,7 +132,7 @@ def read_part(part: Part) -> FloatArray:
         It cannot be decoded or is silent.
     """
     try:
-        with soundfile.SoundFile(part.path) as file:
+        with soundfile.SoundFile(os.fsencode(part.path)) as file:
             rate_hz = file.samplerate
             start, end = (
                 round(time_s * rate_hz) for time_s in (part.start_s, part.start_s + part.seconds)

@@ -64,6 +64,11 @@ def _steps(
     raise ModelError(f"{file}: {spec.name} is {found}, expected {dtype} {list(want)}")
 
 
+def allowed_units(dtype: str, tolerance: int) -> int:
+    """Largest difference of an output, from a tolerance in units of an int8 tensor."""
+    return tolerance * _WIDE_UNITS if dtype == "int16" else tolerance
+
+
 def verify(package: ModelPackage, session: Session, tolerance: int | None = None) -> int:
     """Run every recorded step by itself and compare all outputs.
 
@@ -97,7 +102,7 @@ def verify(package: ModelPackage, session: Session, tolerance: int | None = None
             expected = arrays[spec.name][step].astype(np.int64)
             difference = int(np.max(np.abs(outputs[spec.name].astype(np.int64) - expected)))
             worst = max(worst, difference)
-            limit = allowed * _WIDE_UNITS if spec.dtype == "int16" else allowed
+            limit = allowed_units(spec.dtype, allowed)
             if difference > limit:
                 raise ModelError(
                     f"model {package.name}: step {step} gives {spec.name} off by {difference}, "

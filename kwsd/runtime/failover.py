@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kwsd.model.package import ModelPackage, TensorSpec
+from kwsd.model.verify import allowed_units
 from kwsd.runtime.base import Session, Tensors
 from kwsd.runtime.breaker import Breaker, State
 from kwsd.runtime.change import QUIET_REASONS, OnChange, RuntimeChange
@@ -161,13 +162,16 @@ class FailoverSession:
         if self._until_check > 0:
             return
         self._until_check = self._spot_check_steps
-        for name, expected in self._fallback.step(inputs).items():
-            difference = np.abs(outputs[name].astype(np.int64) - expected.astype(np.int64)).max()
-            if difference > session.tolerance:
+        all_expected = self._fallback.step(inputs)
+        for spec in self.outputs:
+            expected = all_expected[spec.name].astype(np.int64)
+            difference = np.abs(outputs[spec.name].astype(np.int64) - expected).max()
+            allowed = allowed_units(spec.dtype, session.tolerance)
+            if difference > allowed:
                 raise RuntimeFailure(
                     "output-mismatch",
-                    f"{name} is off by {difference} against {self._fallback_name}, allowed "
-                    f"{session.tolerance}",
+                    f"{spec.name} is off by {difference} against {self._fallback_name}, allowed "
+                    f"{allowed}",
                 )
 
     def _failed(self, session: FallibleSession, failure: RuntimeFailure) -> None:

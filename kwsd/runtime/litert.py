@@ -113,10 +113,10 @@ class LiteRtSession:
             interpreter = module.Interpreter(model_content=content, num_threads=1, **options)
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelError(
-                f"{where} cannot be loaded: {first}; install the package again"
+                f"{where} cannot be loaded: {_first_line(error)}; install the package again"
             ) from None
+        self._where = where
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
         self.inputs = tuple(_spec(d) for d in inputs)
         self.outputs = tuple(_spec(d) for d in outputs)
@@ -125,12 +125,27 @@ class LiteRtSession:
         self._output_index = {d["name"]: d["index"] for d in outputs}
 
     def step(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        """Set, invoke, get; the arrays that come back are copies."""
+        """Set, invoke, get; the arrays that come back are copies.
+
+        Raises
+        ------
+        ModelError
+            The network can be loaded and not be run.
+        """
         for name, index in self._input_index.items():
             self._interpreter.set_tensor(index, inputs[name])
-        self._interpreter.invoke()
+        try:
+            self._interpreter.invoke()
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"{self._where} cannot be run: {_first_line(error)}; install the package again"
+            ) from None
         return {n: self._interpreter.get_tensor(i) for n, i in self._output_index.items()}
 
     def close(self) -> None:
         """Drop the interpreter."""
         self._interpreter = None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -132,7 +132,7 @@ class BusSink:
         }
         if self._replay:
             message["replay"] = True
-        frames = [topic.encode(), to_json(message).encode()]
+        frames = [topic.encode(), to_json(message).encode("utf-8", "replace")]
         if topic.startswith(_STATE_PREFIXES):
             self._states[topic] = frames
         for channel in self._sockets:

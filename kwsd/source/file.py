@@ -247,7 +247,7 @@ class FileSource:
 
 def _open(path: str) -> sf.SoundFile:
     if Path(path).suffix.lower() != ".raw":
-        return sf.SoundFile(path)
+        return sf.SoundFile(os.fsencode(path))  # a name may hold bytes that are no text
     # By that name soundfile wants to be told what is in it; without a name it looks.
     return sf.SoundFile(os.open(path, os.O_RDONLY))
 

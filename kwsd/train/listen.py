@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def read_audio(path: Path) -> FloatArray:
 def read_response(path: Path) -> FloatArray:
     """As `read_audio`, however short or quiet: an impulse response is both."""
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             if file.frames >= UNKNOWN_FRAMES:
                 raise AudioError(f"{path} {NO_LENGTH}")
             pcm, rate_hz = file.read(dtype="float32", always_2d=True), file.samplerate

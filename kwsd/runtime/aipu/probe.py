@@ -54,8 +54,19 @@ def find_library(configured: Path | None, folders: tuple[Path, ...] = LIBRARY_FO
     Raises
     ------
     RuntimeFailure
-        ``no-library``.
+        ``no-library``, or ``no-permission`` where this user may not look.
     """
+    try:
+        return _find_library(configured, folders)
+    except OSError as error:
+        raise RuntimeFailure(
+            "no-permission",
+            f"{error.filename or configured} cannot be read by user {os.geteuid()}: put the "
+            "library where the service may read it, such as /usr/lib",
+        ) from None
+
+
+def _find_library(configured: Path | None, folders: tuple[Path, ...]) -> Path:
     if configured is not None:
         if configured.is_file():
             return configured
