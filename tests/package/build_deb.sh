@@ -30,7 +30,7 @@ unzip_list=$("$python" -m zipfile --list "$wheel")
 for library in libkwsdsp.so libkwscapture.so; do
   case $unzip_list in
     *"$library"*) ;;
-    *) echo "the wheel lacks $library: install gcc, cmake and libasound2-dev" >&2; exit 69 ;;
+    *) echo "the wheel lacks $library: install gcc and g++" >&2; exit 69 ;;
   esac
 done
 version=$(basename "$wheel" | cut -d- -f2)
