@@ -146,8 +146,8 @@ def _training_text(facts: CardFacts) -> list[str]:
     if facts.networks > 1:
         lines += [
             f"{facts.networks} networks were trained, and the one that is best at this phrase "
-            "learnt in the end what all say of it on average, or stayed as it was where that was no "
-            "better.",
+            "learnt in the end what all say of it on average, or stayed as it was where that was "
+            "no better.",
             "",
         ]
     if facts.start is not None:
