@@ -11,6 +11,7 @@ import soundfile as sf
 from other_user import closed_folder, other_user
 
 from kwsd import kwsctl
+from kwsd.ctl import doctor
 from kwsd.doctor.channel import Life, measure
 from kwsd.doctor.chirp import chirps
 from kwsd.doctor.examine import Examination, Verdict, examine
@@ -23,6 +24,7 @@ DELAY = 320
 
 
 def test_a_profile_in_a_folder_that_may_not_be_entered(capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor.run  # imported before, by a user who may read it
     with closed_folder() as (folder, _), other_user():
         code = kwsctl.main(["doctor", "--write-profile", str(folder / "board.toml")])
     assert code == 73
