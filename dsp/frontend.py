@@ -104,7 +104,9 @@ class BranchDelays:
 
     def of(self, signal: str) -> int:
         """Of a signal of `FrontEndFrame`; the others do not lag."""
-        return {"detector": self.detector_samples, "voice": self.voice_samples}.get(signal, 0)
+        if signal == "detector":
+            return self.detector_samples
+        return self.voice_samples if signal == "voice" else 0
 
 
 def branch_delays(config: FrontEndConfig, microphones: int) -> BranchDelays:

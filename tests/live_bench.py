@@ -105,6 +105,7 @@ class GatheringDevice(FakeDevice):
         """Lost since nobody took it in time."""
 
         self._hole_at_s = float("inf")
+        self._back_s = 0.0
 
     @property
     def waiting_s(self) -> float:

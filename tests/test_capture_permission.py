@@ -16,9 +16,9 @@ def test_cards_that_may_not_be_opened() -> None:
         devices.chmod(0o755)
         assert not no_card_may_be_used(devices), "none there is another matter"
         assert not no_card_may_be_used(devices / "snd")
-        for number, mode in enumerate((0o600, 0o600)):
+        for number in range(2):
             (devices / f"controlC{number}").touch()
-            (devices / f"controlC{number}").chmod(mode)
+            (devices / f"controlC{number}").chmod(0o600)
         assert not no_card_may_be_used(devices)
         with other_user():
             assert no_card_may_be_used(devices)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kwsd.block import SAMPLE_RATE_HZ, FloatArray
 from kwsd.errors import AudioError, KwsdError, MissingFileError
 from kwsd.source.condition import check_rate
-from kwsd.source.file import NO_LENGTH, UNKNOWN_FRAMES, check_container
+from kwsd.source.file import check_container, check_length
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au"})
 
@@ -109,8 +109,7 @@ def parts_of(path: Path, longest_s: float = PART_S) -> list[Part]:
     # TypeError: bare samples, which by their name soundfile wants to be told of.
     except (soundfile.LibsndfileError, OSError, TypeError) as error:
         raise AudioError(f"{path} cannot be read: {error}") from None
-    if info.frames >= UNKNOWN_FRAMES:
-        raise AudioError(f"{path} {NO_LENGTH}")
+    check_length(info.frames, path)
     seconds = info.frames / info.samplerate
     if seconds < SHORTEST_S:
         raise AudioError(f"{path} is {seconds:.2f} s long; at least {SHORTEST_S} s are needed")

@@ -25,17 +25,11 @@ from kwsd.source.wav_header import check_complete, looks_like_wav, read_wav_head
 
 STANDARD_INPUT = "-"
 
-UNKNOWN_FRAMES = 1 << 62
+_UNKNOWN_FRAMES = 1 << 62
 """libsndfile reports as many or more where a stream does not say its length."""
 
 _SEEK_FAILED = 39
 """What libsndfile calls it."""
-
-NO_LENGTH = (
-    "does not say how long it is, as an encoder leaves it that writes to a pipe: copy it, for "
-    "example with ffmpeg -i FILE COPY.wav"
-)
-"""Of a file whose length must be known before it is decoded."""
 
 
 def open_audio(
@@ -118,6 +112,15 @@ def check_container(path: Path) -> None:
             check_complete(read_wav_header(stream, str(path)), size, str(path))
 
 
+def check_length(frames: int, path: Path) -> None:
+    """Refuse what does not say its length, where that must be known beforehand (`AudioError`)."""
+    if frames >= _UNKNOWN_FRAMES:
+        raise AudioError(
+            f"{path} does not say how long it is, as an encoder leaves it that writes to a pipe: "
+            "copy it, for example with ffmpeg -i FILE COPY.wav"
+        )
+
+
 class FileSource:
     """Blocks of a file on disk.
 
@@ -145,7 +148,7 @@ class FileSource:
                 "sox -t raw -r RATE_HZ -e signed -b 16 -c CHANNELS FILE FILE.wav"
             ) from None
         try:
-            self._frames = self._file.frames if self._file.frames < UNKNOWN_FRAMES else None
+            self._frames = self._file.frames if self._file.frames < _UNKNOWN_FRAMES else None
             self._map = self._check(mics, reference)
         except BaseException:
             self._file.close()

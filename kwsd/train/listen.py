@@ -15,7 +15,7 @@ from kwsd.dsp.backend import open_front_end
 from kwsd.dsp.features import FRAME_SAMPLES, mel_power
 from kwsd.dsp.frontend import FrontEndConfig
 from kwsd.errors import AudioError
-from kwsd.source.file import NO_LENGTH, UNKNOWN_FRAMES
+from kwsd.source.file import check_length
 
 FloatArray = NDArray[np.float32]
 LogPower = NDArray[np.float16]
@@ -43,8 +43,7 @@ def read_response(path: Path) -> FloatArray:
     """As `read_audio`, however short or quiet: an impulse response is both."""
     try:
         with soundfile.SoundFile(os.fsencode(path)) as file:
-            if file.frames >= UNKNOWN_FRAMES:
-                raise AudioError(f"{path} {NO_LENGTH}")
+            check_length(file.frames, path)
             pcm, rate_hz = file.read(dtype="float32", always_2d=True), file.samplerate
     except (soundfile.LibsndfileError, OSError) as error:
         raise AudioError(f"{path}: cannot be read ({error})") from None
