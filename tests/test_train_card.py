@@ -106,6 +106,15 @@ def test_rates_that_were_not_kept_do_not_pass_for_kept() -> None:
         assert "is not kept or not shown by medium in these hours" in card
 
 
+def test_what_a_network_learnt_from_others_is_said() -> None:
+    said = "2 networks were trained, and the one that is best at this phrase learnt in the end"
+    for distilled in (True, False):
+        card = write_card(replace(facts(0), networks=2, distilled=distilled))
+        assert (said in card) == distilled
+        assert ("2 networks were trained, and this is the one that is best" in card) != distilled
+    assert "networks were trained" not in write_card(facts(0))
+
+
 def test_what_lies_in_the_corpus_is_synthetic() -> None:
     heard = tuple(
         Heard(Path(path), "a", 0.9, (), frozenset())

@@ -144,6 +144,7 @@ def test_the_best_learns_and_stays_where_learning_is_no_good(
     lines: list[str] = []
     told = judge(0.3, 0.2, 0.4, 0.15, 0.5, 0.6)  # of the three, of their mean, of two points
     kept = distil(networks, pools, CONFIG, lines.append, told)
+    assert not kept[0].distilled
     np.testing.assert_array_equal(logits(kept[0].network), logits(networks[1]))
     said = "costs on development recordings"
     assert lines == [
@@ -173,7 +174,9 @@ def test_phrases_choose_apart() -> None:
 
 def test_the_cheapest_point_is_taken(networks: list[Network], pools: Pools) -> None:
     learn = partial(distil, networks, pools, CONFIG, quiet)
-    first = learn(judge(0.3, 0.2, 0.4, 0.15, 0.1, 0.12))[0].network
+    taken = learn(judge(0.3, 0.2, 0.4, 0.15, 0.1, 0.12))[0]
+    assert taken.distilled
+    first = taken.network
     last = learn(judge(0.3, 0.2, 0.4, 0.15, 0.12, 0.1))[0].network
     assert not np.array_equal(logits(first), logits(last))
     assert not np.array_equal(logits(first), logits(networks[1]))

@@ -49,7 +49,10 @@ class CardFacts:
     """Of the network of `start` as it was when the training began: its place may be written to."""
 
     networks: int = 1
-    """How many were trained; of several, one learnt what all say of this phrase on average."""
+    """How many were trained."""
+
+    distilled: bool = False
+    """Whether one of several learnt what all say of this phrase on average."""
 
 
 def _said_by(facts: CardFacts) -> str:
@@ -144,12 +147,18 @@ def _training_text(facts: CardFacts) -> list[str]:
         same = ": all layers but the last are the same" if facts.networks == 1 else ""
         lines += [f"Trained together with {others}{same}.", ""]
     if facts.networks > 1:
-        lines += [
-            f"{facts.networks} networks were trained, and the one that is best at this phrase "
-            "learnt in the end what all say of it on average, or stayed as it was where that was "
-            "no better.",
-            "",
-        ]
+        said = f"{facts.networks} networks were trained, and "
+        if facts.distilled:
+            said += (
+                "the one that is best at this phrase learnt in the end what all say of it on "
+                "average."
+            )
+        else:
+            said += (
+                "this is the one that is best at this phrase: to learn what all say of it on "
+                "average made it no better."
+            )
+        lines += [said, ""]
     if facts.start is not None:
         began = "Began" if facts.networks == 1 else "The first of them began"
         lines += [

@@ -121,6 +121,9 @@ class Learnt:
     curve: Curve | None
     """None where there are no development recordings."""
 
+    distilled: bool = False
+    """Whether it learnt what several say on average, or is as its own training left it."""
+
     @property
     def cost(self) -> float:
         """What is to be small: misses averaged over the rates that count."""
@@ -250,7 +253,7 @@ def _as_they_are(parted: Parted, judge: Judge | None) -> dict[int, Learnt]:
     """Copies, for the learning goes on."""
     curves = judge(parted) if judge else {}
     return {
-        number: Learnt(copy.deepcopy(network).cpu().eval(), curves.get(number))
+        number: Learnt(copy.deepcopy(network).cpu().eval(), curves.get(number), distilled=True)
         for number, network in parted.by_phrase().items()
     }
 

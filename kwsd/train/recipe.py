@@ -133,7 +133,9 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
     contents = {i: _content(plan, i, net, signals, pools) for i, net in nets.items()}
     judged = _judged(plan, contents, jobs)
     packages = [
-        _package(plan, i, spoken[i], nets[i], contents[i], judged[i], start_sha256)
+        _package(
+            plan, i, spoken[i], nets[i], contents[i], judged[i], start_sha256, learnt[i].distilled
+        )
         for i in selections
     ]
     for checkpoint in checkpoints:
@@ -215,6 +217,7 @@ def _package(
     draft: PackageContent,
     judged: tuple[Result, Result],
     start_sha256: str,
+    distilled: bool,
 ) -> ModelPackage:
     """Choose the thresholds of one phrase, and write its package with its card."""
     target, (close, far) = plan.targets[number], judged
@@ -239,6 +242,7 @@ def _package(
         plan.start,
         start_sha256,
         plan.networks,
+        distilled,
     )
     return write_package(target.out, replace(content, card=write_card(facts)), replace=True)
 
