@@ -33,7 +33,8 @@ from kwsd.block import BLOCK_SAMPLES, SAMPLE_RATE_HZ, Block
 from kwsd.dsp.companions import COMPANIONS, PARTITIONS, Companions
 from kwsd.dsp.dc_blocker import DcBlocker
 from kwsd.dsp.delay import DelayLine, DelayTracker
-from kwsd.dsp.frontend import FrontEnd, FrontEndConfig
+from kwsd.dsp.frontend import FrontEnd
+from kwsd.dsp.frontend_config import FrontEndConfig
 from kwsd.dsp.kalman import HOP_SAMPLES, KalmanCanceller, ReferenceSpectra
 from kwsd.dsp.metrics import Meter
 from kwsd.dsp.microphone_choice import MicrophoneChoice

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 
-from kwsd.dsp.frontend import FrontEnd, FrontEndConfig
+from kwsd.dsp.frontend import FrontEnd
+from kwsd.dsp.frontend_config import FrontEndConfig
 from kwsd.dsp.native import NativeMissing
 from kwsd.dsp.native_frontend import NativeFrontEnd
 from kwsd.errors import RuntimeUnavailable

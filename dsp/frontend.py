@@ -9,9 +9,6 @@ over when the first is dead or clips.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,12 +19,14 @@ from kwsd.dsp.dc_blocker import DcBlocker
 from kwsd.dsp.delay import EARLIEST_SAMPLES, MARGIN_SAMPLES, DelayLine, DelayTracker
 from kwsd.dsp.direction import DirectionFinder
 from kwsd.dsp.drift import LOOKAHEAD_SAMPLES, DriftCorrector, DriftEstimator
-from kwsd.dsp.interference import DELAY_SAMPLES, InterferenceCanceller
+from kwsd.dsp.frontend_config import FrontEndConfig
+from kwsd.dsp.frontend_frame import FrontEndFrame, branch_delays
+from kwsd.dsp.interference import InterferenceCanceller
 from kwsd.dsp.kalman import HOP_SAMPLES, KalmanCanceller, ReferenceSpectra
-from kwsd.dsp.metrics import FrontEndMetrics, Meter
+from kwsd.dsp.metrics import Meter
 from kwsd.dsp.microphone_choice import CLIP_LEVEL, MicrophoneChoice
-from kwsd.dsp.reblock import Reblock
-from kwsd.dsp.suppressor import VOICE_DELAY_SAMPLES, Suppressor
+from kwsd.dsp.reblock import Reblock, join_channels
+from kwsd.dsp.suppressor import Suppressor
 
 FloatArray = NDArray[np.float32]
 
@@ -52,121 +51,6 @@ speaks without a pause. Half of an echo, its reverberation, was cancelled by 7 d
 
 LARGEST_SAMPLE = 16.0
 """Full scale is 1; what is beyond this would overflow a square somewhere."""
-
-
-@dataclass(frozen=True)
-class FrontEndConfig:
-    """Which pieces run, and how long the echo path may be."""
-
-    backend: str = "auto"
-    """native, numpy, or auto; `kwsd.dsp.backend.open_front_end` chooses by it."""
-
-    dc_block: bool = True
-    """High-pass at 20 Hz on every channel."""
-
-    aec: bool = True
-    """Echo cancellation, where there is a reference."""
-
-    tail_ms: int = 320
-    """Length of the echo path behind the bulk delay."""
-
-    delay_search_ms: int = 500
-    """Largest bulk delay; 0 switches the search off."""
-
-    drift: bool = True
-    """Follow a clock drift between reference and microphones, up to 300 ppm."""
-
-    combine: bool = True
-    """Two microphones: cancel in the detector branch what the second predicts of the first."""
-
-    mic_spacing_mm: int = 0
-    """Distance of two microphones, for the direction of arrival; 0 is unknown and gives none."""
-
-    suppress_echo: bool = True
-    """Residual-echo suppression on the voice branch."""
-
-    noise_reduction: bool = True
-    """Noise reduction on the voice branch."""
-
-    voice_branch: bool = True
-    """Compute the voice branch at all; without it `voice` repeats the detector branch."""
-
-
-@dataclass(frozen=True, slots=True)
-class BranchDelays:
-    """By how much what a branch gives lags the input of the same stream position."""
-
-    detector_samples: int = 0
-    """Of the detector branch."""
-
-    voice_samples: int = 0
-    """Of the voice branch."""
-
-    def of(self, signal: str) -> int:
-        """Of a signal of `FrontEndFrame`; the others do not lag."""
-        if signal == "detector":
-            return self.detector_samples
-        return self.voice_samples if signal == "voice" else 0
-
-
-def branch_delays(config: FrontEndConfig, microphones: int) -> BranchDelays:
-    """Of a front end: two combined microphones wait for each other, the suppressor for a block."""
-    detector = DELAY_SAMPLES if config.combine and microphones == 2 else 0
-    return BranchDelays(detector, VOICE_DELAY_SAMPLES if config.voice_branch else detector)
-
-
-@dataclass(frozen=True)
-class FrontEndFrame:
-    """What a call of `FrontEnd.process` completes; the four signals have equal length."""
-
-    start_sample: int
-    """Stream position of the first sample of `detector`."""
-
-    detector: FloatArray
-    """float32 [n], behind linear cancellers only."""
-
-    voice: FloatArray
-    """float32 [n], cleaned for people and recognisers."""
-
-    residual: FloatArray
-    """float32 [n], one microphone behind its echo canceller; the detector branch itself where
-    microphones are not combined."""
-
-    reference: FloatArray
-    """float32 [n], the reference as the canceller saw it; zeros without one."""
-
-    metrics: FrontEndMetrics
-    """State at the end of the frame."""
-
-    features: Mapping[str, FloatArray] = field(default_factory=dict)
-    """Signal (``detector``, ``voice``, ``residual``, ``reference``) to float32 [k, 40] as
-    `kwsd.dsp.features.FeatureStream` gives them; signals whose features the stage leaves to its
-    caller are not in it."""
-
-    delays: BranchDelays = BranchDelays()
-    """How far the branches lag."""
-
-
-def join_channels(block: Block, microphones: int, has_reference: bool) -> FloatArray:
-    """Channels of a block under each other, float32 [microphones + 1, n].
-
-    Raises
-    ------
-    ValueError
-        The block has another number of microphones, or a reference of another length.
-    """
-    if block.mics.shape[0] != microphones:
-        raise ValueError(
-            f"block has {block.mics.shape[0]} microphones, front end has {microphones}"
-        )
-    reference = block.reference if has_reference else None
-    if reference is None:
-        reference = np.zeros(block.samples, np.float32)
-    if reference.shape != (block.samples,):
-        raise ValueError(
-            f"reference of a block has shape {reference.shape}, must be ({block.samples},)"
-        )
-    return np.concatenate([block.mics, reference[None]]).astype(np.float32, copy=False)
 
 
 class FrontEnd:

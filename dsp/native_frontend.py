@@ -9,7 +9,8 @@ import numpy as np
 
 from kwsd.block import Block
 from kwsd.dsp.features import BANDS
-from kwsd.dsp.frontend import FrontEndConfig, FrontEndFrame, branch_delays, join_channels
+from kwsd.dsp.frontend_config import FrontEndConfig
+from kwsd.dsp.frontend_frame import FrontEndFrame, branch_delays
 from kwsd.dsp.kalman import HOP_SAMPLES
 from kwsd.dsp.metrics import FrontEndMetrics
 from kwsd.dsp.native import (
@@ -20,6 +21,7 @@ from kwsd.dsp.native import (
     NativeOutput,
     load_library,
 )
+from kwsd.dsp.reblock import join_channels
 
 
 class NativeFrontEnd:

@@ -15,7 +15,7 @@ from kwsd.config import Config
 from kwsd.config_schema import RuntimeSettings
 from kwsd.decision import Decision, DecisionConfig
 from kwsd.dsp.backend import open_front_end
-from kwsd.dsp.frontend import FrontEndConfig
+from kwsd.dsp.frontend_config import FrontEndConfig
 from kwsd.errors import ConfigError
 from kwsd.event import Event, ModelIdentity, runtime_event
 from kwsd.feature_track import PCEN, FeatureKind

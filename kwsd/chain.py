@@ -12,7 +12,8 @@ from typing import Protocol
 from kwsd.block import BLOCK_SAMPLES, Block
 from kwsd.branch_ear import BranchEar
 from kwsd.decision import NOTHING, Decision, Heard
-from kwsd.dsp.frontend import BranchDelays, FrontEndConfig, FrontEndFrame
+from kwsd.dsp.frontend_config import FrontEndConfig
+from kwsd.dsp.frontend_frame import BranchDelays, FrontEndFrame
 from kwsd.event import Event, ModelIdentity, wake_event
 from kwsd.feature_track import PCEN, FeatureKind, FeatureTrack
 from kwsd.level import LevelTrack

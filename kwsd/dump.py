@@ -12,7 +12,7 @@ import numpy as np
 import soundfile as sf
 
 from kwsd.block import SAMPLE_RATE_HZ
-from kwsd.dsp.frontend import FrontEndFrame
+from kwsd.dsp.frontend_frame import FrontEndFrame
 from kwsd.errors import OutputError
 
 CHANNELS = ("detector", "voice", "reference")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kwsd.block import SAMPLE_RATE_HZ, FloatArray
 from kwsd.dsp.features import FRAME_SAMPLES, HIGH_HZ, HOP_SAMPLES, LOW_HZ, hz_to_mel, mel_power
-from kwsd.dsp.frontend import FrontEndFrame
+from kwsd.dsp.frontend_frame import FrontEndFrame
 from kwsd.errors import OutputError, RuntimeUnavailable
 from kwsd.event import Event
 from kwsd.timeline import Timeline

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kwsd.block import SAMPLE_RATE_HZ
-from kwsd.dsp.frontend import FrontEndFrame
+from kwsd.dsp.frontend_frame import FrontEndFrame
 from kwsd.errors import UsageError
 
 NAMED_WAKES = 16

@@ -10,7 +10,7 @@ import csv
 from pathlib import Path
 
 from kwsd.block import SAMPLE_RATE_HZ
-from kwsd.dsp.frontend import FrontEndFrame
+from kwsd.dsp.frontend_frame import FrontEndFrame
 from kwsd.errors import OutputError
 
 HEADER = ("time_s", "name", "score")

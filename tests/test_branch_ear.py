@@ -15,7 +15,7 @@ from kwsd.branch_ear import BranchEar
 from kwsd.chain import Chain, Keyword
 from kwsd.config import default_config
 from kwsd.decision import Decision, DecisionConfig
-from kwsd.dsp.frontend import BranchDelays, FrontEndFrame
+from kwsd.dsp.frontend_frame import BranchDelays, FrontEndFrame
 from kwsd.dsp.metrics import FrontEndMetrics
 from kwsd.event import Event, ModelIdentity
 from kwsd.loudspeaker import LoudspeakerActivity

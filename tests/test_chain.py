@@ -11,7 +11,7 @@ from test_event import metrics
 from kwsd.block import Block
 from kwsd.chain import Chain, Keyword
 from kwsd.decision import Decision, DecisionConfig
-from kwsd.dsp.frontend import BranchDelays, FrontEndFrame
+from kwsd.dsp.frontend_frame import BranchDelays, FrontEndFrame
 from kwsd.event import ModelIdentity
 from kwsd.model.stream import Score
 from kwsd.reblock import Reblocker

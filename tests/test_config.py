@@ -10,7 +10,7 @@ from other_user import closed_folder, other_user
 from kwsd.config import default_config, load_config, parse_flag, print_config
 from kwsd.config_schema import FrontEndSettings
 from kwsd.daemon.run import run_service
-from kwsd.dsp.frontend import FrontEndConfig
+from kwsd.dsp.frontend_config import FrontEndConfig
 from kwsd.errors import ConfigError, MissingFileError, UsageError
 
 

@@ -8,7 +8,7 @@ from test_dsp_drift import STAGES
 from test_dsp_kalman import noise
 
 from kwsd.block import Block
-from kwsd.dsp.frontend import FrontEndConfig
+from kwsd.dsp.frontend_config import FrontEndConfig
 
 RATE_HZ = 16_000
 SPACING_MM = 60

@@ -22,7 +22,8 @@ from kwsd.dsp.drift import (
     DriftEstimator,
     interpolate,
 )
-from kwsd.dsp.frontend import FrontEnd, FrontEndConfig
+from kwsd.dsp.frontend import FrontEnd
+from kwsd.dsp.frontend_config import FrontEndConfig
 from kwsd.dsp.kalman import HOP_SAMPLES
 from kwsd.dsp.native import NativeMissing, load_library
 from kwsd.dsp.native_frontend import NativeFrontEnd

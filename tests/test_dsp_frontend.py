@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from kwsd.block import Block
 from kwsd.dsp.backend import open_front_end
 from kwsd.dsp.dc_blocker import DcBlocker
-from kwsd.dsp.frontend import FrontEnd, FrontEndConfig
+from kwsd.dsp.frontend import FrontEnd
+from kwsd.dsp.frontend_config import FrontEndConfig
 from kwsd.dsp.kalman import HOP_SAMPLES
 from kwsd.errors import RuntimeUnavailable
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from kwsd.block import Block
-from kwsd.dsp.frontend import FrontEnd, FrontEndConfig
+from kwsd.dsp.frontend import FrontEnd
+from kwsd.dsp.frontend_config import FrontEndConfig
 from kwsd.dsp.interference import DELAY_SAMPLES, InterferenceCanceller
 from kwsd.dsp.kalman import HOP_SAMPLES
 from kwsd.dsp.native import NativeMissing, load_library

@@ -14,7 +14,7 @@ from rich.console import Console
 from kwsd import kwsctl
 from kwsd.ctl import monitor
 from kwsd.daemon.monitor_tap import LAST_WAKES, MonitorTap
-from kwsd.dsp.frontend import FrontEndFrame
+from kwsd.dsp.frontend_frame import FrontEndFrame
 from kwsd.dsp.metrics import Meter
 
 WAKE = {

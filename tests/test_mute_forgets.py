@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from service_bench import ServiceBench
 
-from kwsd.dsp.frontend import BranchDelays
+from kwsd.dsp.frontend_frame import BranchDelays
 from kwsd.errors import UsageError
 from kwsd.preroll import PreRoll
 

@@ -14,7 +14,8 @@ import pytest
 from kwsd.block import Block
 from kwsd.dsp import native
 from kwsd.dsp.backend import open_front_end
-from kwsd.dsp.frontend import FrontEnd, FrontEndConfig
+from kwsd.dsp.frontend import FrontEnd
+from kwsd.dsp.frontend_config import FrontEndConfig
 from kwsd.errors import EX_UNAVAILABLE, RuntimeUnavailable
 
 

@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 
 from kwsd.block import Block
 from kwsd.dsp.features import FeatureStream
-from kwsd.dsp.frontend import FrontEnd, FrontEndConfig, FrontEndFrame
+from kwsd.dsp.frontend import FrontEnd
+from kwsd.dsp.frontend_config import FrontEndConfig
+from kwsd.dsp.frontend_frame import FrontEndFrame
 from kwsd.dsp.native import SIGNALS, NativeMissing, library_path, load_library
 from kwsd.dsp.native_frontend import NativeFrontEnd
 

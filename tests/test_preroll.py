@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kwsd.dsp.frontend import BranchDelays
+from kwsd.dsp.frontend_frame import BranchDelays
 from kwsd.errors import UsageError
 from kwsd.preroll import LONGEST_FETCH_SAMPLES, NAMED_WAKES, PreRoll
 

@@ -15,7 +15,7 @@ from kwsd.block import BLOCK_SAMPLES, Block
 from kwsd.chain import Chain
 from kwsd.config import Config, load_config
 from kwsd.daemon import listening
-from kwsd.dsp.frontend import FrontEndFrame
+from kwsd.dsp.frontend_frame import FrontEndFrame
 from kwsd.event import Event
 from kwsd.source.base import SourceInfo
 

@@ -13,7 +13,8 @@ from kwsd.assemble import open_models
 from kwsd.block import BLOCK_SAMPLES, Block
 from kwsd.chain import Chain
 from kwsd.config import default_config
-from kwsd.dsp.frontend import FrontEnd, FrontEndConfig
+from kwsd.dsp.frontend import FrontEnd
+from kwsd.dsp.frontend_config import FrontEndConfig
 from kwsd.source.base import SourceInfo
 
 Judge = Callable[[FloatArray], list[int]]

@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.echo.rooms import FloatArray
 from kwsd.block import BLOCK_SAMPLES, Block
 from kwsd.dsp.backend import open_front_end
-from kwsd.dsp.frontend import FrontEndConfig
+from kwsd.dsp.frontend_config import FrontEndConfig
 
 Processor = Callable[[FloatArray, FloatArray], FloatArray]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from kwsd.assemble import OpenModel
 from kwsd.daemon.metrics import Metric, counter, gauge
-from kwsd.dsp.frontend import FrontEndFrame
+from kwsd.dsp.frontend_frame import FrontEndFrame
 from kwsd.dsp.metrics import FrontEndMetrics
 from kwsd.source.live import LiveInput
 

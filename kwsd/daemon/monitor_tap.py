@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from kwsd.dsp.frontend import FrontEndFrame
+from kwsd.dsp.frontend_frame import FrontEndFrame
 from kwsd.dsp.metrics import FrontEndMetrics
 from kwsd.event import Event
 

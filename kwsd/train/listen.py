@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kwsd.block import SAMPLE_RATE_HZ, Block
 from kwsd.dsp.backend import open_front_end
 from kwsd.dsp.features import FRAME_SAMPLES, mel_power
-from kwsd.dsp.frontend import FrontEndConfig
+from kwsd.dsp.frontend_config import FrontEndConfig
 from kwsd.errors import AudioError
 from kwsd.source.file import check_length
 
