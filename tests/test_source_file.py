@@ -11,6 +11,7 @@ from unknown_length import write_unknown_length
 
 from kwsd.block import BLOCK_SAMPLES, SAMPLE_RATE_HZ
 from kwsd.errors import AudioError, ConfigError, MissingFileError
+from kwsd.evaluate.recording import parts_of, read_part
 from kwsd.source.file import open_audio, open_file
 from kwsd.source.pipe import PipeSource
 from kwsd.source.wav_header import read_wav_header
@@ -101,6 +102,47 @@ def wav_bytes(samples, promised=None, channels=1, rate_hz=16000, bits=16):
     fmt = struct.pack("<HHIIHH", 1, channels, rate_hz, rate_hz * frame, frame, bits)
     head = b"RIFF" + struct.pack("<I", min(36 + size, 2**32 - 1)) + b"WAVE"
     return head + b"fmt " + struct.pack("<I", 16) + fmt + b"data" + struct.pack("<I", size) + data
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("upper", [0, 0x5A, 0xFF])
+def test_24_bits_in_four_bytes_are_as_loud_as_in_three(tmp_path, channels, upper):
+    """`arecord -f S24_LE` writes the lower three bytes; of the upper one ALSA says nothing."""
+    audio = tone(0.3, channels=channels)
+    packed, path = tmp_path / "packed.wav", tmp_path / "s24_le.wav"
+    sf.write(packed, audio, SAMPLE_RATE_HZ, subtype="PCM_24")
+    lower = sf.read(packed, dtype="int32", always_2d=True)[0].view("<u4") >> 8
+    stored = lower | np.uint32(upper << 24)
+    path.write_bytes(wav_header(channels, 24, 4 * channels, 4 * stored.size))
+    with path.open("ab") as stream:
+        stream.write(stored.tobytes() + b"LIST\4\0\0\0INFO")
+    expected = read_all(open_audio(str(packed)))
+    for source in (open_audio(str(path)), PipeSource(io.BytesIO(path.read_bytes()), "pipe")):
+        for one, other in zip(read_all(source), expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert np.abs(read_part(parts_of(path)[0])).max() == pytest.approx(0.5, abs=0.01)
+
+
+def wav_header(channels, bits, frame_bytes, size):
+    rate_hz = SAMPLE_RATE_HZ
+    fmt = struct.pack("<HHIIHH", 1, channels, rate_hz, rate_hz * frame_bytes, frame_bytes, bits)
+    head = b"RIFF" + struct.pack("<I", 36 + size) + b"WAVE"
+    return head + b"fmt " + struct.pack("<I", 16) + fmt + b"data" + struct.pack("<I", size)
+
+
+def test_a_size_that_was_never_filled_in_is_not_taken_for_none(tmp_path):
+    data = wav_bytes(tone(0.2)[:, 0], 0)
+    source = PipeSource(io.BytesIO(data), "pipe")
+    assert source.info.duration_s is None
+    assert read_all(source)[0].shape == (1, 3200)
+    path = tmp_path / "a.wav"
+    path.write_bytes(data)
+    with pytest.raises(AudioError, match="says 0 samples, and 6400 bytes follow.*--ignore-length"):
+        open_audio(str(path))
+    for rest in (b"", b"LIST\4\0\0\0INFO"):
+        path.write_bytes(wav_bytes([]) + rest)
+        with pytest.raises(AudioError, match="holds no audio: 0 samples"):
+            open_audio(str(path))
 
 
 @pytest.mark.parametrize("promised", [0xFFFFFFFF, 0x7FFFFFFF - 36, 0x80000000])

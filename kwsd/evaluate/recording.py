@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
 from kwsd.block import SAMPLE_RATE_HZ, FloatArray
-from kwsd.errors import AudioError, KwsdError, MissingFileError
+from kwsd.errors import AudioError, MissingFileError
 from kwsd.source.condition import check_rate
-from kwsd.source.file import check_container, check_length
+from kwsd.source.sound_file import SoundFile
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au"})
 
@@ -101,16 +99,11 @@ def parts_of(path: Path, longest_s: float = PART_S) -> list[Part]:
         It cannot be read.
     """
     try:
-        check_container(path)
-        info = soundfile.info(os.fsencode(path))
-        check_rate(info.samplerate, str(path))
-    except KwsdError:
-        raise
-    # TypeError: bare samples, which by their name soundfile wants to be told of.
-    except (soundfile.LibsndfileError, OSError, TypeError) as error:
-        raise AudioError(f"{path} cannot be read: {error}") from None
-    check_length(info.frames, path)
-    seconds = info.frames / info.samplerate
+        with SoundFile(path) as file:
+            check_rate(file.sample_rate_hz, str(path))
+            seconds = file.known_frames() / file.sample_rate_hz
+    except OSError as error:
+        raise AudioError(f"{path} cannot be read: {error.strerror or error}") from None
     if seconds < SHORTEST_S:
         raise AudioError(f"{path} is {seconds:.2f} s long; at least {SHORTEST_S} s are needed")
     count = max(1, int(np.ceil(seconds / longest_s)))
@@ -131,16 +124,16 @@ def read_part(part: Part) -> FloatArray:
         It cannot be decoded or is silent.
     """
     try:
-        with soundfile.SoundFile(os.fsencode(part.path)) as file:
-            rate_hz = file.samplerate
+        with SoundFile(part.path) as file:
+            rate_hz = file.sample_rate_hz
             start, end = (
                 round(time_s * rate_hz) for time_s in (part.start_s, part.start_s + part.seconds)
             )
             if start > 0:
                 file.seek(start)
-            audio = file.read(end - start, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(f"{part.path} cannot be decoded: {error}") from None
+            audio = file.read(end - start)
+    except OSError as error:
+        raise AudioError(f"{part.path} cannot be read: {error.strerror or error}") from None
     pcm = np.nan_to_num(audio[:, 0], nan=0.0, posinf=0.0, neginf=0.0)
     if rate_hz != SAMPLE_RATE_HZ:
         pcm = soxr.resample(pcm, rate_hz, SAMPLE_RATE_HZ)

@@ -6,14 +6,12 @@ produced any output; what only shows while decoding is an `AudioError` from `Fil
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import soundfile as sf
 
 from kwsd.block import Block, FloatArray
 from kwsd.errors import AudioError, MissingFileError
@@ -21,15 +19,9 @@ from kwsd.source.base import Source, SourceInfo
 from kwsd.source.channels import ChannelMap, map_channels
 from kwsd.source.condition import check_rate, chunk_frames, to_blocks
 from kwsd.source.pipe import PipeSource
-from kwsd.source.wav_header import check_complete, looks_like_wav, read_wav_header
+from kwsd.source.sound_file import DecodingError, SoundFile
 
 STANDARD_INPUT = "-"
-
-_UNKNOWN_FRAMES = 1 << 62
-"""libsndfile reports as many or more where a stream does not say its length."""
-
-_SEEK_FAILED = 39
-"""What libsndfile calls it."""
 
 
 def open_audio(
@@ -78,8 +70,7 @@ def open_file(
             raise AudioError(f"{path} is a pipe; store what it gives in a file")
         if Path(path).is_dir():
             raise AudioError(f"{path} is a folder; name one audio file in it")
-        check_container(Path(path))
-    return FileSource(path, mics, reference)
+        return FileSource(path, mics, reference)
 
 
 @contextmanager
@@ -100,34 +91,13 @@ def _is_pipe(path: str) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
-def check_container(path: Path) -> None:
-    """Refuse an empty file and a WAV that holds less than its header promises (`AudioError`)."""
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        head = stream.read(12)
-        if not head:
-            raise AudioError(f"{path} is empty")
-        if looks_like_wav(head):
-            stream.seek(0)
-            check_complete(read_wav_header(stream, str(path)), size, str(path))
-
-
-def check_length(frames: int, path: Path) -> None:
-    """Refuse what does not say its length, where that must be known beforehand (`AudioError`)."""
-    if frames >= _UNKNOWN_FRAMES:
-        raise AudioError(
-            f"{path} does not say how long it is, as an encoder leaves it that writes to a pipe: "
-            "copy it, for example with ffmpeg -i FILE COPY.wav"
-        )
-
-
 class FileSource:
     """Blocks of a file on disk.
 
     Parameters
     ----------
     path : str
-        A regular file that `check_container` has passed.
+        A regular file.
     mics, reference : tuple of int, optional
         See `kwsd.source.channels.map_channels`.
     """
@@ -139,23 +109,16 @@ class FileSource:
         reference: tuple[int, ...] | None = None,
     ) -> None:
         self._path = path
+        self._file = SoundFile(Path(path))
         try:
-            self._file = _open(path)
-        except (sf.LibsndfileError, OSError) as error:
-            raise AudioError(
-                f"{path} is not audio that can be read ({_reason(error)}); "
-                "WAV, FLAC and Ogg are understood; samples without a header need one: "
-                "sox -t raw -r RATE_HZ -e signed -b 16 -c CHANNELS FILE FILE.wav"
-            ) from None
-        try:
-            self._frames = self._file.frames if self._file.frames < _UNKNOWN_FRAMES else None
+            self._frames = self._file.frames
             self._map = self._check(mics, reference)
         except BaseException:
             self._file.close()
             raise
 
     def _check(self, mics: tuple[int, ...] | None, reference: tuple[int, ...] | None) -> ChannelMap:
-        check_rate(self._file.samplerate, self._path)
+        check_rate(self._file.sample_rate_hz, self._path)
         if self._frames == 0:
             raise AudioError(f"{self._path} holds no audio: 0 samples")
         channel_map = map_channels(self._file.channels, mics, reference)
@@ -164,14 +127,14 @@ class FileSource:
 
     def _check_last_frame(self) -> None:
         """Decode the last frame: a compressed file that was cut short fails here, not half-way."""
-        if self._frames is None or not self._file.seekable():
+        if self._frames is None or not self._file.seekable:
             return
         try:
-            with _open(self._path) as probe:
+            with SoundFile(Path(self._path)) as probe:
                 probe.seek(self._frames - 1)
-                found = len(probe.read(1, dtype="float32", always_2d=True))
-        except sf.LibsndfileError as error:
-            raise self._cut_short(f"its end cannot be decoded ({_reason(error)})") from None
+                found = len(probe.read(1))
+        except DecodingError as error:
+            raise self._cut_short(f"its end cannot be decoded ({error.reason})") from None
         if found != 1:
             raise self._cut_short("its last sample is missing")
 
@@ -181,7 +144,7 @@ class FileSource:
     @property
     def info(self) -> SourceInfo:
         """See `kwsd.source.base.Source`."""
-        rate_hz = self._file.samplerate
+        rate_hz = self._file.sample_rate_hz
         return SourceInfo(
             name=self._path,
             microphones=len(self._map.mics),
@@ -206,22 +169,13 @@ class FileSource:
 
     def blocks(self) -> Iterator[Block]:
         """See `kwsd.source.base.Source`."""
-        return to_blocks(self._chunks(), self._map, self._file.samplerate, self._path)
+        return to_blocks(self._chunks(), self._map, self._file.sample_rate_hz, self._path)
 
     def _chunks(self) -> Iterator[FloatArray]:
-        rate_hz = self._file.samplerate
+        rate_hz = self._file.sample_rate_hz
         count = chunk_frames(rate_hz)
         decoded = 0
-        while True:
-            try:
-                chunk = self._read(count)
-            except sf.LibsndfileError as error:
-                raise AudioError(
-                    f"{self._path} cannot be decoded after {decoded / rate_hz:.3f} s "
-                    f"({_reason(error)})"
-                ) from None
-            if len(chunk) == 0:
-                break
+        while len(chunk := self._file.read(count)):
             decoded += len(chunk)
             yield chunk
         if self._frames is not None and decoded < self._frames:
@@ -229,32 +183,6 @@ class FileSource:
                 f"{decoded / rate_hz:.3f} s of {self._frames / rate_hz:.3f} s can be decoded"
             )
 
-    def _read(self, count: int) -> FloatArray:
-        if self._frames is not None:
-            return np.asarray(self._file.read(count, dtype="float32", always_2d=True))
-        # soundfile seeks to where it has read to, which fails at the end of a stream that does not
-        # say where that is. What was read is there by then.
-        chunk = np.full((count, self._file.channels), np.nan, np.float32)
-        try:
-            return np.asarray(self._file.read(count, out=chunk))
-        except sf.LibsndfileError as error:
-            if error.code != _SEEK_FAILED:
-                raise
-            unread = np.isnan(chunk[:, 0])
-            return chunk[: int(unread.argmax()) if unread.any() else count]
-
     def close(self) -> None:
         """See `kwsd.source.base.Source`."""
         self._file.close()
-
-
-def _open(path: str) -> sf.SoundFile:
-    if Path(path).suffix.lower() != ".raw":
-        return sf.SoundFile(os.fsencode(path))  # a name may hold bytes that are no text
-    # By that name soundfile wants to be told what is in it; without a name it looks.
-    return sf.SoundFile(os.open(path, os.O_RDONLY))
-
-
-def _reason(error: Exception) -> str:
-    text = getattr(error, "error_string", None) or str(error)
-    return str(text).strip().rstrip(".").lower()

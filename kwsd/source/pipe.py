@@ -20,6 +20,7 @@ from kwsd.errors import AudioError
 from kwsd.source.base import SourceInfo
 from kwsd.source.channels import map_channels
 from kwsd.source.condition import check_rate, chunk_frames, to_blocks
+from kwsd.source.low_24_wav import low_24_bits
 from kwsd.source.wav_header import (
     FORMAT_FLOAT,
     FORMAT_PCM,
@@ -67,13 +68,15 @@ class PipeSource:
         self._stream = stream
         self._name = name
         self._header = header = read_wav_header(stream, name)
-        if (header.format_tag, header.bits) not in _ENCODINGS or (
-            header.frame_bytes != header.channels * header.bits // 8
-        ):
+        plain = header.frame_bytes == header.channels * header.bits // 8
+        encoding = (header.format_tag, header.bits)
+        if encoding not in _ENCODINGS or not (plain or header.is_low_24):
             raise AudioError(
                 f"{name}: WAV encoding {header.format_tag} with {header.bits} bits cannot be read "
                 "from a pipe; store it in a file or send 16-bit PCM"
             )
+        # Behind a size of zero there may be samples; without any it is said at the end.
+        self._data_bytes = header.data_bytes or None
         check_rate(header.sample_rate_hz, name)
         self._map = map_channels(header.channels, mics, reference)
         size = _regular_file_bytes(stream)
@@ -104,7 +107,7 @@ class PipeSource:
             sample_rate_hz=header.sample_rate_hz,
             channels=header.channels,
             duration_s=(
-                None if header.data_bytes is None else header.data_bytes / header.bytes_per_second
+                None if self._data_bytes is None else self._data_bytes / header.bytes_per_second
             ),
         )
 
@@ -113,13 +116,11 @@ class PipeSource:
         return to_blocks(self._chunks(), self._map, self._header.sample_rate_hz, self._name)
 
     def _chunks(self) -> Iterator[FloatArray]:
-        header = self._header
+        header, promised = self._header, self._data_bytes
         wanted = chunk_frames(header.sample_rate_hz) * header.frame_bytes
         received = 0
-        while header.data_bytes is None or received < header.data_bytes:
-            left = wanted
-            if header.data_bytes is not None:
-                left = min(wanted, header.data_bytes - received)
+        while promised is None or received < promised:
+            left = wanted if promised is None else min(wanted, promised - received)
             data = self._read(left)
             received += len(data)
             whole = len(data) - len(data) % header.frame_bytes
@@ -127,7 +128,7 @@ class PipeSource:
                 yield decode_pcm(data[:whole], header)
             if len(data) < left:
                 break
-        if header.data_bytes is not None and received < header.data_bytes:
+        if promised is not None and received < promised:
             raise truncated(header, received, self._name)
         if received < header.frame_bytes:
             raise AudioError(f"{self._name} holds no audio: 0 samples")
@@ -164,6 +165,8 @@ def decode_pcm(data: bytes, header: WavHeader) -> FloatArray:
             samples = np.frombuffer(data, f"<f{header.bits // 8}").astype(np.float32)
     elif header.bits == 8:
         samples = (np.frombuffer(data, np.uint8).astype(np.float32) - 128.0) / 128.0
+    elif header.is_low_24:
+        samples = low_24_bits(data)
     elif header.bits == 24:
         # Three bytes become the upper three of an int32, so that the sign comes for free.
         padded = np.zeros((len(data) // 3, 4), np.uint8)

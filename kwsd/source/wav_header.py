@@ -20,7 +20,7 @@ FORMAT_FLOAT = 3
 _FORMAT_EXTENSIBLE = 0xFFFE
 
 # Recorders that write to a pipe cannot come back to fill in the size: arecord, sox and ffmpeg leave
-# numbers from here on (or zero, which is left to mean an empty file).
+# numbers from here on, others zero.
 UNKNOWN_SIZE_FROM = 0x7FFF_0000
 
 _MAX_HEADER_BYTES = 1 << 20
@@ -52,7 +52,13 @@ class WavHeader:
     """Bytes from the start of the file to the first sample."""
 
     data_bytes: int | None
-    """Size of the sample data that the header promises; None if it leaves it open."""
+    """Size of the sample data that the header promises; None if it leaves it open, as 0 may do."""
+
+    @property
+    def is_low_24(self) -> bool:
+        """Whether 24 bits are the lower ones of four bytes, as ALSA's S24_LE has them."""
+        low = self.format_tag == FORMAT_PCM and self.bits == 24
+        return low and self.frame_bytes == 4 * self.channels
 
 
 def looks_like_wav(head: bytes) -> bool:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
@@ -15,7 +13,7 @@ from kwsd.dsp.backend import open_front_end
 from kwsd.dsp.features import FRAME_SAMPLES, mel_power
 from kwsd.dsp.frontend_config import FrontEndConfig
 from kwsd.errors import AudioError
-from kwsd.source.file import check_length
+from kwsd.source.sound_file import SoundFile
 
 FloatArray = NDArray[np.float32]
 LogPower = NDArray[np.float16]
@@ -25,7 +23,7 @@ SILENT_DBFS = -65.0
 
 
 def read_audio(path: Path) -> FloatArray:
-    """First channel of any file that soundfile reads, float32 at 16 kHz.
+    """First channel of any sound file, float32 at 16 kHz.
 
     Raises
     ------
@@ -42,11 +40,10 @@ def read_audio(path: Path) -> FloatArray:
 def read_response(path: Path) -> FloatArray:
     """As `read_audio`, however short or quiet: an impulse response is both."""
     try:
-        with soundfile.SoundFile(os.fsencode(path)) as file:
-            check_length(file.frames, path)
-            pcm, rate_hz = file.read(dtype="float32", always_2d=True), file.samplerate
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(f"{path}: cannot be read ({error})") from None
+        with SoundFile(path) as file:
+            pcm, rate_hz = file.read(file.known_frames()), file.sample_rate_hz
+    except OSError as error:
+        raise AudioError(f"{path} cannot be read: {error.strerror or error}") from None
     mono = np.ascontiguousarray(pcm[:, 0])
     if rate_hz != SAMPLE_RATE_HZ:
         mono = np.asarray(soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ), dtype=np.float32)
