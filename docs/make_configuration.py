@@ -60,7 +60,8 @@ What `kwsctl set`, `enable`, `disable` and `mute` say counts over all layers and
 restart.
 
 A running service takes a change by `systemctl reload kwsd` or `kwsctl reload`, one under `[bus]` or
-`[metrics]` by a restart ([service](service.md#what-it-says-of-itself)).
+`[metrics]` by a restart ([service](service.md#what-it-says-of-itself)). One that still waits for
+its microphone takes it by `kwsctl reload` only: systemd waits for the start.
 
 ## Values
 

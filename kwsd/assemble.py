@@ -121,6 +121,7 @@ def open_models(config: Config, info: SourceInfo) -> list[OpenModel]:
     for keyword in keywords:
         if keywords.count(keyword) > 1:
             raise ConfigError(f"wake.models: two packages for the keyword {keyword}; name one")
+    _warn_of_others(config, keywords)
     with ExitStack() as opened:
         models = []
         for package in packages:
@@ -128,6 +129,20 @@ def open_models(config: Config, info: SourceInfo) -> list[OpenModel]:
             opened.callback(models[-1].close)
         opened.pop_all()
     return models
+
+
+def _warn_of_others(config: Config, keywords: Sequence[str]) -> None:
+    """A section of a keyword that is not listened for is a slip, unless models were named anew."""
+    if config.settings["wake.models"].origin == "--model":
+        return
+    for name in config.keywords:
+        if name not in keywords:
+            log.warning(
+                "[keyword.%s] changes nothing: no model of that keyword is loaded; "
+                "wake.models has %s",
+                name,
+                ", ".join(keywords),
+            )
 
 
 def keyword_of(package: WakeModel) -> str:

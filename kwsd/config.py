@@ -33,9 +33,11 @@ from kwsd.config_schema import (
     WakeSettings,
     find_key,
     keyword_keys,
+    split_keyword,
 )
 from kwsd.config_value import check_value, parse_text, to_toml
 from kwsd.errors import ConfigError, UsageError
+from kwsd.model.toml_text import key_text
 from kwsd.profile import load_profile, names_file
 
 DEFAULT_ORIGIN = "default"
@@ -157,15 +159,19 @@ def parse_flag(text: str) -> tuple[str, str, str]:
 
 def print_config(config: Config) -> str:
     """The configuration as TOML, each value's origin in a comment."""
-    lines: list[str] = []
-    section = ""
+    sections: dict[str, list[str]] = {}
     for name, setting in config.settings.items():
-        prefix, _, key = name.rpartition(".")
-        if prefix != section:
-            lines += ([""] if lines else []) + [f"[{prefix}]"]
-            section = prefix
-        lines.append(f"{key} = {to_toml(setting.value)}  # {setting.origin}")
-    return "\n".join(lines) + "\n"
+        section, _, key = name.rpartition(".")
+        line = f"{key} = {to_toml(setting.value)}  # {setting.origin}"
+        sections.setdefault(_header(name, section), []).append(line)
+    return "\n\n".join("\n".join([head, *lines]) for head, lines in sections.items()) + "\n"
+
+
+def _header(name: str, section: str) -> str:
+    keyword = split_keyword(name)
+    if keyword is None:
+        return f"[{section}]"
+    return f"[{KEYWORD_SECTION}.{key_text(keyword[0])}]"
 
 
 def _add_profile(settings: dict[str, Setting]) -> None:
@@ -225,12 +231,12 @@ def _known(name: str, origin: str) -> Key:
     if key is not None:
         return key
     known = [*KEYS]
-    parts = name.split(".")
-    if parts[0] == KEYWORD_SECTION and len(parts) == 3:
-        known = [*keyword_keys(parts[1])]
+    keyword = split_keyword(name)
+    if keyword is not None:
+        known = [*keyword_keys(keyword[0])]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     # A right key in the wrong section, or without one, is the commonest slip.
-    same_tail = [item for item in known if item.rpartition(".")[2] == parts[-1]]
+    same_tail = [item for item in known if item.rpartition(".")[2] == name.rpartition(".")[2]]
     guess = same_tail or near
     hint = f"did you mean {guess[0]}?" if guess else "kwsd --print-config lists all keys"
     raise ConfigError(f"unknown configuration key {name} ({origin}): {hint}")
@@ -245,8 +251,8 @@ def _build(settings: dict[str, Setting], unread: tuple[Path, ...] = ()) -> Confi
     }
     overrides: dict[str, dict[str, object]] = {}
     for name, setting in settings.items():
-        if name.startswith(f"{KEYWORD_SECTION}."):
-            _, keyword, key = name.split(".")
+        if (parts := split_keyword(name)) is not None:
+            keyword, key = parts
             overrides.setdefault(keyword, {})[key] = setting.value
     keywords = {name: KeywordSettings(**values) for name, values in overrides.items()}  # type: ignore[arg-type]
     return Config(**sections, keywords=keywords, settings=settings, unread=unread)

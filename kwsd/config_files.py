@@ -73,10 +73,10 @@ def read_installed(
     unread: list[Path] = []
     for directory in (system_directory, Path(home) / "kwsd"):
         try:
-            if _is_file(directory / FILE_NAME):
+            if _is_there(directory / FILE_NAME):
                 files.append(directory / FILE_NAME)
             folder = directory / PARTS_DIRECTORY
-            parts += sorted(folder / name for name in os.listdir(folder) if name.endswith(".toml"))
+            parts += sorted(folder / name for name in os.listdir(folder) if _is_part(name))
         except (FileNotFoundError, NotADirectoryError):
             continue
         except PermissionError as error:
@@ -109,6 +109,34 @@ def readers(path: Path) -> str:
             # A number without a name.
             break
     return "only its owner"
+
+
+def _is_part(name: str) -> bool:
+    """Whether a file of ``conf.d`` counts; editors keep what is not finished behind a dot."""
+    return name.endswith(".toml") and not name.startswith(".")
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file; raises `PermissionError` where that cannot be known.
+
+    What is no file is not the same as none: a container makes a folder of a file that is not there,
+    and whoever configured something must not get defaults.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        mode = path.stat().st_mode
+    except PermissionError:
+        raise
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror or error}; mend the link or remove it"
+        ) from None
+    if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):  # a link to /dev/null is a usual "nothing"
+        raise ConfigError(f"{path} is not a file; put one in its place or remove it")
+    return True
 
 
 def _is_file(path: Path) -> bool:

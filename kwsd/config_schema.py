@@ -335,9 +335,14 @@ def keyword_keys(keyword: str) -> dict[str, Key]:
     return section_keys(f"{KEYWORD_SECTION}.{keyword}", KeywordSettings)
 
 
+def split_keyword(name: str) -> tuple[str, str] | None:
+    """Keyword and key of a full name in ``[keyword.NAME]``; a keyword may hold dots."""
+    section, _, rest = name.partition(".")
+    keyword, _, key = rest.rpartition(".")
+    return (keyword, key) if section == KEYWORD_SECTION and keyword else None
+
+
 def find_key(name: str) -> Key | None:
     """Key of a full name, None if there is none."""
-    parts = name.split(".")
-    if len(parts) == 3 and parts[0] == KEYWORD_SECTION and parts[1]:
-        return keyword_keys(parts[1]).get(name)
-    return KEYS.get(name)
+    parts = split_keyword(name)
+    return KEYS.get(name) if parts is None else keyword_keys(parts[0]).get(name)

@@ -7,6 +7,7 @@ import tomllib
 
 from kwsd.config_schema import Key
 from kwsd.errors import ConfigError
+from kwsd.model.toml_text import value_text
 
 AUTO = "auto"
 NO_CHANNEL = "none"
@@ -81,15 +82,7 @@ def parse_text(key: Key, text: str) -> object:
 
 def to_toml(value: object) -> str:
     """A value of a checked configuration as TOML text."""
-    if value is None:
-        return f'"{AUTO}"'
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple):
-        return "[" + ", ".join(to_toml(item) for item in value) + "]"
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return repr(value)
+    return value_text(AUTO if value is None else value)
 
 
 def allowed(key: Key) -> str:

@@ -52,6 +52,25 @@ def test_a_reopened_device_gets_its_time_before_the_next_reopening() -> None:
     assert not health.faulty_too_long
 
 
+def test_a_device_that_opens_and_gives_nothing_is_lost_all_the_time() -> None:
+    """Whoever waits for a minute of it, as an automation does, must see a minute of it."""
+    health, states, now_s = InputHealth(SETTINGS, 0.0), set(), 0.0
+    while now_s < 600.0:
+        health.opened(now_s)
+        states.add(health.state)
+        now_s += SETTINGS.reopen_after_s
+        assert health.waited(now_s)
+        now_s += health.lost("the device delivers nothing", now_s)
+    assert states == {AudioState.OPENING, AudioState.LOST}
+    assert health.since_s == SETTINGS.reopen_after_s
+    health.opened(now_s)
+    health.delivered(LIVE, now_s)
+    assert health.state is AudioState.RUNNING
+    health.muted(now_s)
+    health.opened(now_s)
+    assert health.state is AudioState.OPENING
+
+
 def test_a_source_that_is_silent_between_words_is_reopened_ever_more_seldom() -> None:
     """A noise gate, or a mute key: zeros, and a word now and then."""
     health, now_s = InputHealth(SETTINGS, 0.0), 0.0

@@ -1,5 +1,6 @@
 """Configuration: layers, types, ranges, messages."""
 
+import os
 import tomllib
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -274,6 +275,49 @@ def test_dsp_section_is_that_of_the_front_end():
 def test_flag_needs_a_value():
     with pytest.raises(UsageError, match="key=value"):
         parse_flag("wake.sensitivity")
+
+
+@pytest.mark.parametrize("kind", ["folder", "dangling", "circle", "pipe"])
+def test_what_is_no_file_is_not_taken_for_none(tmp_path, kind):
+    path = tmp_path / "kwsd.toml"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("gone" if kind == "dangling" else path.name)
+    with pytest.raises(ConfigError, match=r"kwsd\.toml (is not a file|cannot be read)"):
+        load_config(environment={"XDG_CONFIG_HOME": "/gone"}, system_directory=tmp_path)
+    path.rmdir() if kind == "folder" else path.unlink()
+    path.symlink_to("/dev/null")
+    load_config(environment={"XDG_CONFIG_HOME": "/gone"}, system_directory=tmp_path)
+
+
+def test_hidden_parts_do_not_count(load):
+    config = load(conf_d={".10-mic.toml": "wake.refractory_s = 7", ".#a.toml": "no TOML"})
+    assert config.wake.refractory_s == 1.5
+
+
+def test_a_keyword_with_a_dot_has_a_section(load):
+    for config in (
+        load(etc='[keyword."hey_mr._smith"]\nthreshold = 0.7'),
+        load(set=["keyword.hey_mr._smith.threshold=0.7"]),
+    ):
+        assert config.keyword("hey_mr._smith").threshold == 0.7
+        assert '[keyword."hey_mr._smith"]' in print_config(config)
+    with pytest.raises(ConfigError, match="did you mean keyword.hey_mr._smith.threshold"):
+        load(set=["keyword.hey_mr._smith.treshold=0.7"])
+
+
+def test_sections_are_printed_once_whatever_layer_they_come_from(load):
+    config = load(
+        etc="[keyword.a]\nthreshold = 0.5\n[keyword.b]\nthreshold = 0.6",
+        set=["keyword.a.sensitivity=high"],
+    )
+    assert tomllib.loads(print_config(config))["keyword"] == {
+        "a": {"threshold": 0.5, "sensitivity": "high"},
+        "b": {"threshold": 0.6},
+    }
 
 
 def test_print_config_can_be_read_back(load, tmp_path):

@@ -96,12 +96,13 @@ class InputHealth:
         return self.state is AudioState.RUNNING
 
     def opened(self, now_s: float) -> None:
-        """The device was opened."""
+        """The device was opened; one that was lost stays so until it delivers."""
         self._last_audio_s = self._opened_s = now_s
         self._still_since_s = []
         self._still_value = []
         self._good_since_s = None
-        self._become(AudioState.OPENING, "", now_s)
+        if self.state is not AudioState.LOST:
+            self._become(AudioState.OPENING, "", now_s)
 
     def delivered(self, mics: FloatArray, now_s: float) -> None:
         """Take float32 [microphones, n], n > 0, as raw as they came."""

@@ -20,11 +20,13 @@ def _string(text: str) -> str:
     return '"' + "".join(map(_character, text)) + '"'
 
 
-def _key(key: str) -> str:
+def key_text(key: str) -> str:
+    """A key, in quotes where it needs them."""
     return key if _BARE_KEY.fullmatch(key) else _string(key)
 
 
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A value that is no table."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -35,7 +37,7 @@ def _value(value: Any) -> str:
         # A numpy float is a float, too, but its own repr is no TOML.
         return repr(float(value))
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_value, value)) + "]"
+        return "[" + ", ".join(map(value_text, value)) + "]"
     raise TypeError(f"TOML has no {type(value).__name__}: {value!r}")
 
 
@@ -50,10 +52,10 @@ def _is_rows(value: Any) -> bool:
 def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
     # Plain values come first: behind a header they would belong to that table.
     below = {k: v for k, v in table.items() if isinstance(v, Mapping) or _is_rows(v)}
-    lines = [f"{_key(k)} = {_value(v)}" for k, v in table.items() if k not in below]
+    lines = [f"{key_text(k)} = {value_text(v)}" for k, v in table.items() if k not in below]
     for key, value in below.items():
         full = (*path, key)
-        name = ".".join(map(_key, full))
+        name = ".".join(map(key_text, full))
         if isinstance(value, Mapping):
             lines += ["", f"[{name}]", *_lines(value, full)]
         else:
