@@ -63,4 +63,7 @@ class AudioDump:
         self._file.close()
 
     def _failed(self, error: Exception) -> OutputError:
-        return OutputError(f"audio cannot be written to {self._path}: {error}")
+        # The reason does not reach libsndfile, which says "System error".
+        return OutputError(
+            f"audio cannot be written to {self._path} ({error}); the disk may be full"
+        )

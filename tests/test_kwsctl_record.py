@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -363,7 +364,7 @@ def live() -> Iterator[Live]:
 
 
 def test_a_recording_is_what_was_played_and_can_be_replayed(live: Live, tmp_path: Path) -> None:
-    path = tmp_path / "heard.flac"
+    path = tmp_path / "what was heard.flac"
     samples, _ = sf.read(ROOT / "samples/living_room.flac", dtype="int16")
     sent = samples[: 5 * RATE_HZ]
     recording = live.begin("record", str(path), "--seconds", "8")
@@ -382,7 +383,7 @@ def test_a_recording_is_what_was_played_and_can_be_replayed(live: Live, tmp_path
     assert np.array_equal(whole, sent[loud:]), "not the samples that were played"
 
     command = next(line for line in out.splitlines() if line.startswith("replay it: "))
-    words = command.removeprefix("replay it: kwsd ").split()
+    words = shlex.split(command.removeprefix("replay it: kwsd "))
     assert words[2:] == ["--set", "audio.mics=0,1", "--set", "audio.reference=2"]
     replayed = subprocess.run(
         [sys.executable, "-m", "kwsd", *words, "--scores", str(tmp_path / "scores.csv")],

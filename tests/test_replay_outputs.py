@@ -1,6 +1,7 @@
 """Result files, timelines of plots, the progress bar."""
 
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kwsd.errors import OutputError
+from kwsd.cli import main
+from kwsd.errors import EX_CANTCREAT, OutputError
 from kwsd.output_file import OutputFile
 from kwsd.progress import progress
 from kwsd.timeline import Timeline
@@ -50,6 +52,36 @@ def test_device_is_written_directly():
     with OutputFile(null) as output:
         assert output.partial == null
     assert null.exists()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_stays_one_and_permissions_stay(tmp_path, is_there):
+    (tmp_path / "real").mkdir()
+    target, link = tmp_path / "real" / "out.csv", tmp_path / "a.csv"
+    if is_there:
+        target.write_text("old")
+        target.chmod(0o600)
+    link.symlink_to(target)
+    with OutputFile(link) as output:
+        output.partial.write_text("new")
+    assert link.is_symlink() and target.read_text() == "new"
+    assert list(target.parent.iterdir()) == [target]
+    if is_there:
+        assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("option", ["--scores", "--dump-audio", "--plot"])
+def test_a_full_disk_is_said_of_the_file_that_was_asked_for(
+    option, tmp_path, recording, small_files, capsys
+):
+    if option == "--plot":
+        pytest.importorskip("matplotlib")
+    path = tmp_path / ("out.wav" if option == "--dump-audio" else "out.png")
+    with small_files(1000):
+        assert main(["--replay", str(recording), option, str(path)]) == EX_CANTCREAT
+    said = capsys.readouterr().err
+    assert f"cannot be written to {path}" in said and len(said.splitlines()) == 1
+    assert not list(tmp_path.glob(".out*"))
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 100, 1001])

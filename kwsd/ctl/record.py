@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from shlex import quote
 
 from kwsd.ctl.audio_writer import AudioWriter
 from kwsd.ctl.raw_stream import RawStream
@@ -55,4 +56,4 @@ def _say_what_it_holds(path: Path, frames: int, stream: RawStream) -> None:
             file=sys.stderr,
         )
     print(f"{path}: {frames / stream.format.rate_hz:.1f} s")
-    print(f"replay it: kwsd --replay {path} {stream.format.settings}", flush=True)
+    print(f"replay it: kwsd --replay {quote(str(path))} {stream.format.settings}", flush=True)
