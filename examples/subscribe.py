@@ -18,6 +18,9 @@ import zmq
 import zmq.auth
 
 SYSTEM_SOCKET = "/run/kwsd/events.sock"
+BEAT = "health/beat/"
+SILENT_S = 30
+"""The daemon has a beat each second: without a message for so long, subscribe anew."""
 
 
 def default_endpoint() -> str:
@@ -44,6 +47,29 @@ def use_keys(socket: zmq.Socket, key_file: str, server_key_file: str) -> None:
         )
 
 
+def subscribe(context: zmq.Context, options: argparse.Namespace) -> zmq.Socket:
+    """A socket that is connected and subscribed."""
+    socket = context.socket(zmq.SUB)
+    socket.setsockopt(zmq.LINGER, 0)
+    # Find out about a publisher that has vanished without saying goodbye.
+    socket.setsockopt(zmq.HEARTBEAT_IVL, 5_000)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 15_000)
+    socket.setsockopt(zmq.RCVTIMEO, round(SILENT_S * 1000))
+    # An IPv6 address stands in brackets.
+    socket.setsockopt(zmq.IPV6, int("[" in options.endpoint))
+    for topic in [*options.topics, BEAT]:
+        socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
+    if options.key_file:
+        use_keys(socket, options.key_file, options.server_key_file)
+    try:
+        socket.connect(options.endpoint)
+    except zmq.ZMQError:
+        sys.exit(
+            f"subscribe.py: --endpoint {options.endpoint}: must be ipc:///path or tcp://host:port"
+        )
+    return socket
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--endpoint", default=default_endpoint())
@@ -58,23 +84,22 @@ def main() -> int:
         parser.error("--key-file and --server-key-file: give both or neither")
 
     context = zmq.Context()
-    socket = context.socket(zmq.SUB)
-    socket.setsockopt(zmq.LINGER, 0)
-    # Find out about a publisher that has vanished without saying goodbye.
-    socket.setsockopt(zmq.HEARTBEAT_IVL, 5_000)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 15_000)
-    for topic in options.topics:
-        socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
-    if options.key_file:
-        use_keys(socket, options.key_file, options.server_key_file)
-    socket.connect(options.endpoint)
+    socket = subscribe(context, options)
 
     expected: dict[str, int] = {}
     received = 0
     try:
         while not options.count or received < options.count:
-            topic, payload, *_ = socket.recv_multipart()
+            try:
+                topic, payload, *_ = socket.recv_multipart()
+            except zmq.Again:
+                # ZeroMQ connects again by itself, but never once the daemon has refused the key.
+                socket.close()
+                socket = subscribe(context, options)
+                continue
             name, event = topic.decode(), json.loads(payload)
+            if not name.startswith(tuple(options.topics)):
+                continue  # a beat that was not asked for
             if event["seq"] > expected.get(name, event["seq"]):
                 print(f"{name}: {event['seq'] - expected[name]} messages lost", file=sys.stderr)
             expected[name] = event["seq"] + 1
@@ -82,9 +107,11 @@ def main() -> int:
             received += 1
     except KeyboardInterrupt:
         pass
+    except BrokenPipeError:
+        # Nobody reads any more; what is still buffered would fail once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
-        socket.close()
-        context.term()
+        context.destroy(0)
     return 0
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import zmq
 
 from kwsd.bridge.settings import BridgeSettings
+from kwsd.ctl.connect import RENEW_S, Subscription, allow_ipv6
 from kwsd.errors import ConfigError
 from kwsd.sink.curve_client import KeyFile, secure_client
 
@@ -66,8 +71,31 @@ def _event(frames: list[bytes]) -> dict[str, Any]:
     return event
 
 
+def keep_subscribed(
+    context: zmq.Context[Any],
+    settings: BridgeSettings,
+    *topics: str,
+    renew_s: float = RENEW_S,
+    clock: Callable[[], float] = time.monotonic,
+) -> Subscription:
+    """What `subscribe` gives, made anew where the daemon is not heard for ``renew_s``.
+
+    The daemon's beat comes with the topics, since it tells a quiet daemon from one that is not
+    heard. The endpoint stays the one that was found at first.
+    """
+    settings = replace(settings, bus_endpoint=settings.bus)
+    return Subscription(
+        partial(subscribe, context, settings, *topics, "health/beat/"),
+        settings.bus,
+        settings.curve_key_file is not None,
+        log.warning,
+        renew_s,
+        clock,
+    )
+
+
 def subscribe(context: zmq.Context[Any], settings: BridgeSettings, *topics: str) -> Any:
-    """A SUB socket on the daemon's bus; it connects again by itself.
+    """A SUB socket on the daemon's bus; it connects again by itself unless it is refused.
 
     Parameters
     ----------
@@ -101,6 +129,7 @@ def subscribe(context: zmq.Context[Any], settings: BridgeSettings, *topics: str)
                 KeyFile("curve_key_file =", settings.curve_key_file),
                 KeyFile("curve_server_key_file =", settings.curve_server_key_file),
             )
+        allow_ipv6(channel, settings.bus)
         channel.connect(settings.bus)
     except zmq.ZMQError as error:
         channel.close()

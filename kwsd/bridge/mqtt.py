@@ -22,9 +22,10 @@ import zmq
 
 from kwsd.bridge import discovery
 from kwsd.bridge.command import run_bridge
-from kwsd.bridge.listener import DEAD_AFTER_S, Listener, subscribe
+from kwsd.bridge.listener import DEAD_AFTER_S, Listener, keep_subscribed
 from kwsd.bridge.mqtt_settings import MqttSettings
 from kwsd.bridge.settings import load_settings
+from kwsd.ctl.connect import RENEW_S, Subscription
 from kwsd.errors import ConfigError, KwsdError, RuntimeUnavailable
 from kwsd.sink.endpoint import places_looked_at
 
@@ -54,6 +55,8 @@ class MqttBridge:
         Checked settings.
     clock : callable
         Monotonic seconds.
+    renew_s : float
+        Without a message for so long it subscribes anew.
 
     Raises
     ------
@@ -63,10 +66,16 @@ class MqttBridge:
         A password or certificate file that cannot be used.
     """
 
-    def __init__(self, settings: MqttSettings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: MqttSettings,
+        clock: Callable[[], float] = time.monotonic,
+        renew_s: float = RENEW_S,
+    ) -> None:
         self._settings = settings
         self._topics = settings.topics
         self._clock = clock
+        self._renew_s = renew_s
         self._listener = Listener()
         self._keywords = dict.fromkeys(settings.keywords)
         self._state: dict[str, Any] | None = None
@@ -94,21 +103,28 @@ class MqttBridge:
         """
         context: zmq.Context[Any] = zmq.Context(io_threads=1)
         try:
-            channel = subscribe(context, self._settings, "wake/", "audio/state/", "health/beat/")
+            bus = keep_subscribed(
+                context,
+                self._settings,
+                "wake/",
+                "audio/state/",
+                renew_s=self._renew_s,
+                clock=self._clock,
+            )
             self._client.connect_async(
                 self._settings.host, self._settings.broker_port, keepalive=_KEEPALIVE_S
             )
             self._client.loop_start()
             try:
                 while not self.stopped.is_set():
-                    self._turn(channel)
+                    self._turn(bus)
             finally:
                 self._leave()
-                channel.close()
+                bus.close()
         finally:
             context.term()
 
-    def _turn(self, channel: Any) -> None:
+    def _turn(self, bus: Subscription) -> None:
         if self._refusal:
             raise ConfigError(
                 f"broker {self._where()} refuses this client: {self._refusal}; check username, "
@@ -119,11 +135,14 @@ class MqttBridge:
                 f"the connection to broker {self._where()} has ended for good: "
                 f"{self._client.ended}; start kwsd-mqtt again, --verbose says more"
             )
-        if channel.poll(_POLL_MS, zmq.POLLIN):
-            event = self._listener.parse(channel.recv_multipart())
+        if bus.channel.poll(_POLL_MS, zmq.POLLIN):
+            event = self._listener.parse(bus.channel.recv_multipart())
+            bus.heard()
             if event is not None:
                 self._heard_s = self._clock()
                 self._pass_on(event)
+        else:
+            bus.renew()
         if self._say_all.is_set() and self._connected.is_set():
             self._say_all.clear()
             self._say_everything()

@@ -20,10 +20,11 @@ import zmq.asyncio
 from kwsd import __version__
 from kwsd.bridge.command import run_bridge
 from kwsd.bridge.control_channel import ControlChannel
-from kwsd.bridge.listener import Listener, subscribe
+from kwsd.bridge.listener import Listener, keep_subscribed
 from kwsd.bridge.settings import load_settings, node_name
 from kwsd.bridge.wyoming_server import WyomingServer
 from kwsd.bridge.wyoming_settings import WyomingSettings
+from kwsd.ctl.connect import RENEW_S, Subscription
 from kwsd.errors import KwsdError, RuntimeUnavailable
 
 try:
@@ -43,6 +44,7 @@ else:
 log = logging.getLogger("kwsd.bridge.wyoming")
 
 MOST_CLIENTS = 8
+_POLL_MS = 1000
 
 SILENT_S = 10.0
 """A client that has said nothing for so long makes room for another; Home Assistant pings every
@@ -56,10 +58,13 @@ class WyomingBridge:
     ----------
     settings : WyomingSettings
         Checked settings.
+    renew_s : float
+        Without a message for so long it subscribes anew.
     """
 
-    def __init__(self, settings: WyomingSettings) -> None:
+    def __init__(self, settings: WyomingSettings, renew_s: float = RENEW_S) -> None:
         self._settings = settings
+        self._renew_s = renew_s
         self._server = WyomingServer(settings)
         self._listener = Listener()
         self._sessions: set[Session] = set()
@@ -89,11 +94,11 @@ class WyomingBridge:
         context = zmq.asyncio.Context()
         self._control = ControlChannel(context, self._settings.control)
         try:
-            channel = subscribe(context, self._settings, "wake/")
+            bus = keep_subscribed(context, self._settings, "wake/", renew_s=self._renew_s)
             await self._server.open(self._client)
             log.info("waiting for clients at %s", self._settings.uri)
             try:
-                hearing = asyncio.create_task(self._hear(channel))
+                hearing = asyncio.create_task(self._hear(bus))
                 await self.stopped.wait()
                 hearing.cancel()
                 await asyncio.gather(hearing, return_exceptions=True)
@@ -103,7 +108,7 @@ class WyomingBridge:
                     self._stream.cancel()
                 for session in list(self._sessions):
                     session.close()
-                channel.close()
+                bus.close()
         finally:
             self._control.close()
             context.destroy(0)
@@ -154,9 +159,15 @@ class WyomingBridge:
             log.debug("stream ends: %s", why)
             self._ended.set()
 
-    async def _hear(self, channel: Any) -> None:
+    async def _hear(self, bus: Subscription) -> None:
         while True:
-            event = self._listener.parse(await channel.recv_multipart())
+            # Not wait_for() around the message: what comes as the time ends would be lost.
+            if not await bus.channel.poll(_POLL_MS):
+                bus.renew()
+                continue
+            event = self._listener.parse(await bus.channel.recv_multipart())
+            if bus.heard():
+                log.info("kwsd is there at %s", bus.endpoint)
             if event is not None and event["type"] == "wake":
                 self._wake(event)
 

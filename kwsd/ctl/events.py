@@ -4,42 +4,49 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import zmq
 
-from kwsd.ctl.connect import connect
+from kwsd.ctl.connect import RENEW_S, UNKNOWN_KEY, Subscription, connect
 from kwsd.errors import EX_OK, BusError, UsageError
 from kwsd.sink.endpoint import places_looked_at
 from kwsd.standard_output import reader_gone
 
+_POLL_MS = 1000
 
-def run(options: argparse.Namespace) -> int:
-    """Print events until interrupted or nobody reads them, or as many as asked."""
+
+def run(options: argparse.Namespace, renew_s: float = RENEW_S) -> int:
+    """Print events until interrupted or nobody reads them, or as many as asked.
+
+    Without a message for ``renew_s`` it subscribes anew.
+    """
     if options.count < 0:
         raise UsageError(f"--count {options.count}: must be 0, which is no end, or more")
     if not 0.05 <= options.timeout_s <= 86_400.0:
         raise UsageError(f"--timeout-s {options.timeout_s:g}: must be 0.05 to 86400")
     _check_keys(options)
     context: zmq.Context[Any] = zmq.Context(io_threads=1)
-    channel = context.socket(zmq.SUB)
-    channel.setsockopt(zmq.LINGER, 0)
-    for topic in options.topics or ["wake/", "sound/", "audio/", "runtime/"]:
-        channel.setsockopt(zmq.SUBSCRIBE, topic.encode())
-    # The beat tells a quiet daemon from a dead one.
-    channel.setsockopt(zmq.SUBSCRIBE, b"health/")
     left = options.count
     try:
-        if options.key_file is not None:
-            _secure(channel, options)
-        connect(channel, options.endpoint, "--endpoint")
+        bus = Subscription(
+            partial(_subscribe, context, options),
+            options.endpoint,
+            options.key_file is not None,
+            _warn,
+            renew_s,
+        )
         heard = False
         while (options.count == 0 or left > 0) and not reader_gone():
-            if not channel.poll(round(options.timeout_s * 1000), zmq.POLLIN):
+            frames = _next(bus, options.timeout_s)
+            if frames is None:
                 raise BusError(_silence(options, heard))
             heard = True
-            event = json.loads(channel.recv_multipart()[1])
+            event = json.loads(frames[1])
             if event["type"] == "health.beat" and not any(
                 topic.startswith("health") for topic in options.topics
             ):
@@ -47,9 +54,41 @@ def run(options: argparse.Namespace) -> int:
             print(json.dumps(event) if options.json else as_line(event), flush=True)
             left -= 1
     finally:
-        channel.close()
-        context.term()
+        context.destroy(linger=0)
     return EX_OK
+
+
+def _subscribe(context: zmq.Context[Any], options: argparse.Namespace) -> zmq.Socket[Any]:
+    channel: zmq.Socket[Any] = context.socket(zmq.SUB)
+    # Or a socket that was replaced would keep the context from ending.
+    channel.setsockopt(zmq.LINGER, 0)
+    try:
+        for topic in options.topics or ["wake/", "sound/", "audio/", "runtime/"]:
+            channel.setsockopt(zmq.SUBSCRIBE, topic.encode())
+        # The beat tells a quiet daemon from a dead one.
+        channel.setsockopt(zmq.SUBSCRIBE, b"health/")
+        if options.key_file is not None:
+            _secure(channel, options)
+        connect(channel, options.endpoint, "--endpoint")
+    except BaseException:
+        channel.close()
+        raise
+    return channel
+
+
+def _next(bus: Subscription, timeout_s: float) -> list[bytes] | None:
+    """The next message, None where none comes in this time."""
+    end_s = time.monotonic() + timeout_s
+    while (left_s := end_s - time.monotonic()) > 0:
+        bus.renew()
+        if bus.channel.poll(min(_POLL_MS, round(left_s * 1000)), zmq.POLLIN):
+            bus.heard()
+            return list(bus.channel.recv_multipart())
+    return None
+
+
+def _warn(said: str) -> None:
+    print(f"kwsctl: warning: {said}", file=sys.stderr)
 
 
 def _check_keys(options: argparse.Namespace) -> None:
@@ -81,10 +120,7 @@ def _silence(options: argparse.Namespace, heard: bool) -> str:
         return said
     if options.key_file is None:
         return f"{said}; if that is bus.tcp_endpoint, give --key-file and --server-key-file"
-    return (
-        f"{said}; a key that is not known there gets no answer: put this client's .key into "
-        "bus.curve_clients_directory and kwsctl reload, and name the daemon's own .key here"
-    )
+    return f"{said}; {UNKNOWN_KEY}, and name the daemon's own .key here"
 
 
 def as_line(event: Mapping[str, Any]) -> str:

@@ -1,0 +1,70 @@
+"""The example as a process: what it says of a mistake, and of a reader that has gone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_kwsd import FakeKwsd
+
+EXAMPLE = Path(__file__).parent.parent / "examples/subscribe.py"
+
+
+@pytest.fixture
+def kwsd(tmp_path: Path) -> Iterator[FakeKwsd]:
+    made = FakeKwsd(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("endpoint", ["kitchen.lan:5577", "tcp://kitchen.lan", ""])
+def test_an_endpoint_that_is_none_is_named_in_one_line(endpoint: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, str(EXAMPLE), "--endpoint", endpoint],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert ended.returncode == 1 and not ended.stdout
+    assert ended.stderr == (
+        f"subscribe.py: --endpoint {endpoint}: must be ipc:///path or tcp://host:port\n"
+    )
+
+
+def test_a_reader_that_has_gone_ends_it_in_silence(kwsd: FakeKwsd) -> None:
+    with subprocess.Popen(
+        [sys.executable, str(EXAMPLE), "--endpoint", kwsd.bus_endpoint, "health/"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        try:
+            assert process.stdout.readline().startswith(b"health/beat/ ")
+            process.stdout.close()
+            assert process.wait(30) == 0
+            assert process.stderr.read() == b""
+        finally:
+            process.kill()
+
+
+def test_it_prints_only_what_was_asked_for(kwsd: FakeKwsd) -> None:
+    with subprocess.Popen(
+        [sys.executable, str(EXAMPLE), "--endpoint", kwsd.bus_endpoint, "--count", "2"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            deadline = time.monotonic() + 30.0
+            while process.poll() is None and time.monotonic() < deadline:
+                kwsd.wake()
+                time.sleep(0.1)
+        finally:
+            process.kill()
+        assert process.stdout is not None
+        lines = process.stdout.read().splitlines()
+    assert [line.split(" ")[0] for line in lines] == ["wake/computer/"] * 2
