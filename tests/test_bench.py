@@ -14,7 +14,7 @@ from kwsd.bench.cost import GraphCost, Roofline, graph_cost
 from kwsd.bench.layers import Table
 from kwsd.bench.networks import CEILINGS, NETWORKS
 from kwsd.bench.subject import SEED, open_subject, write_table
-from kwsd.compile.outline import parse_outline
+from kwsd.compile.outline import parse_outline, read_outline
 from kwsd.kwsmodel import main
 
 
@@ -106,12 +106,44 @@ def test_command_measures_a_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert 60_000 < found["models"]["computer"]["multiplies"] < 85_000
 
 
+def test_files_of_one_name_are_kept_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts = {}
+    for folder, channels in (("a", 4), ("b", 8)):
+        table = Table(folder)
+        table.conv(table.image(8), channels, 3)
+        path = tmp_path / folder / "model.tflite"
+        path.parent.mkdir()
+        path.write_bytes(write_random_tflite(table))
+        counts[str(path)] = graph_cost(read_outline(path)).multiplies
+    command = ["bench", *counts, *counts, "--seconds", "0.1", "--json"]
+    assert main(command) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["model"] for row in found["rows"]] == list(counts)
+    assert {name: row["multiplies"] for name, row in found["models"].items()} == counts
+
+
+def test_a_network_that_is_named_twice_is_measured_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(NETWORKS, "small", small_table)
+    command = ["bench", "small", "small", "--runtime", "litert", "--seconds", "0.1", "--json"]
+    assert main(command) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["model"] == "small"
+
+
 def test_what_cannot_run_is_listed_and_the_rest_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setenv("KWSD_RUNTIME_AIPU_DEVICE", "/gone/npu")
     command = ["bench", "computer", "--runtime", "aipu", "--seconds", "0.2"]
     assert main(command) == 69
-    assert "computer on aipu was not run: " in capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
+    # The device is the one that the configuration names.
+    assert "computer on aipu was not run: " in out and "/gone/npu is not there" in out
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,22 @@ def test_kit_holds_what_both_compilers_ask_for(package, config, tmp_path):
     assert "--graph aipu.bin" in (kit / "README.txt").read_text()
 
 
-def test_graph_is_taken_in_and_runs(package, settings, double, tmp_path, capsys):
+def test_calibration_of_an_input_whose_name_is_no_file(package, config, tmp_path):
+    steps = record_steps(package, [], config)
+    name = "serving/default:0"
+    steps[name] = steps.pop(package.feature_input)
+    inputs = tuple(
+        replace(spec, name=name) if spec.name == package.feature_input else spec
+        for spec in package.inputs
+    )
+    renamed = replace(package, inputs=inputs, feature_input=name)
+    write_kit(tmp_path / "kit", renamed, "Z1_0701", steps)
+    cfg = configparser.ConfigParser()
+    cfg.read(tmp_path / "kit" / "sdk2021.cfg")
+    assert (tmp_path / "kit" / cfg["AutoQuantizationTool"]["calibration_data"]).is_file()
+
+
+def test_graph_is_taken_in_and_runs(package, settings, double, tmp_path, monkeypatch, capsys):
     """From compiler output to a step on the double, through the command line."""
     graph = graph_file(package, tmp_path / "aipu.bin")
     assert main(["compile", str(package.path), "--graph", str(graph), "--tolerance", "0"]) == 0
@@ -138,6 +153,11 @@ def test_graph_is_taken_in_and_runs(package, settings, double, tmp_path, capsys)
     session = AipuRuntime(settings).open(taken)
     assert verify(taken, session) == 0
     session.close()
+    # The command asks the device that the configuration names.
+    monkeypatch.setenv("KWSD_RUNTIME_AIPU_DEVICE", str(settings.device))
+    monkeypatch.setenv("KWSD_RUNTIME_AIPU_LIBRARY", str(settings.library))
+    assert main(["compile", str(package.path), "--graph", str(graph), "--tolerance", "0"]) == 0
+    assert "\nproven: " in capsys.readouterr().out
     # A changed graph is found by the package's own hashes.
     (taken.path / "model.aipu.bin").write_bytes(b"other")
     with pytest.raises(ModelError, match="sha256"):
@@ -219,10 +239,18 @@ def test_requantised_tensors_take_the_numbers_of_the_graph(package, tmp_path):
         (lambda p, f: graph_file(p, f, device=R329 + 1), ModelError, "is for Z1_0702"),
         (lambda p, f: graph_file(p, f, inputs=p.inputs[:1]), ModelError, "1 inputs, the package"),
         (lambda p, f: graph_file(p, f, inputs=p.inputs[::-1]), ModelError, "in its order"),
+        # What the container says becomes the inverse in the manifest, which has its limits.
+        (
+            lambda p, f: graph_file(p, f, inputs=(replace(p.inputs[0], scale=1e8), *p.inputs[1:])),
+            ModelError,
+            "is refused: manifest-mismatch: model.aipu.toml: .*scale = ",
+        ),
     ],
 )
 def test_graph_that_does_not_fit_leaves_the_package_alone(package, tmp_path, make, error, words):
     file = graph_file(package, tmp_path / "aipu.bin")
+    adopt_graph(package, file, "Z1_0701", 2, package.path)
+    package = load_package(package.path)
     file.write_bytes(file.read_bytes()[:-3])
     before = contents(package.path)
     with pytest.raises(error, match=words):

@@ -126,4 +126,6 @@ def test_command(tmp_path, tone_model, network, capsys):
     assert main(["check", str(bad)]) == 65
     out = capsys.readouterr().out
     assert "unsupported-operator: operator" in out and "SVDF" in out and "1 findings" in out
-    assert main(["check", "no-such-model"]) == 66
+    for name in ("no-such-model", "x" * 300):
+        assert main(["check", name]) == 66
+        assert "no model" in capsys.readouterr().err

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,10 +22,13 @@ from kwsd.compile.outline import Operator, Outline, Tensor, parse_outline
 from kwsd.cut.chain import CutChain
 from kwsd.cut.manifest import MANIFEST, read_manifest
 from kwsd.cut.partition import BODY, REST, Partition, partition
+from kwsd.cut.run_command import _different
 from kwsd.errors import ModelError
 from kwsd.kwsmodel import main
 from kwsd.model.write import write_package
 from kwsd.runtime.litert import LiteRtSession
+from kwsd.train.quantise import Affine
+from kwsd.train.tflite_builder import GraphBuilder
 
 READ, UNREAD = "ADD", "RESIZE_NEAREST_NEIGHBOR"
 
@@ -147,6 +152,60 @@ def test_bodies_hold_what_the_compiler_reads_and_nothing_else(tmp_path: Path) ->
             text = (out / part.file).with_name("compass.cfg").read_text()
             assert f"input = {','.join(part.inputs)}" in text
             assert f"output = {','.join(part.outputs)}" in text
+
+
+def test_a_configuration_names_files_that_are_there(tmp_path: Path) -> None:
+    _, out = cut(tmp_path)
+    found = list(out.glob("*-body/*.cfg"))
+    assert len(found) == 4
+    for file in found:
+        configuration = configparser.ConfigParser()
+        configuration.read(file)
+        for section in configuration.sections():
+            for key, value in configuration[section].items():
+                if key not in ("outputs", "output_dir") and Path(value).suffix in (
+                    ".tflite",
+                    ".npy",
+                ):
+                    assert (file.parent / value).is_file(), f"{file}: {key} = {value}"
+
+
+def renamed(network: bytes, names: dict[str, str]) -> bytes:
+    """The network with some tensors called otherwise."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    flatbuffers = pytest.importorskip("flatbuffers", reason="install flatbuffers")
+    model = schema.ModelT.InitFromPackedBuf(network, 0)
+    for one in model.subgraphs[0].tensors:
+        name = one.name.decode()
+        one.name = names.get(name, name).encode()
+    builder = flatbuffers.Builder(1 << 16)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def test_names_that_a_configuration_cannot_hold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Inside they are made plain, as converters join names; at the network's ends they stay."""
+    _, out = cut(tmp_path)
+    body = read_manifest(out).parts[0]
+    inside = next(name for name in body.outputs if name not in read_manifest(out).outputs)
+    file = tmp_path / "net2.tflite"
+    command = ["cut", str(file), "--out", str(tmp_path / "cut2"), "--min-multiplies", "100"]
+    file.write_bytes(renamed(branched(), {inside: "conv;relu, 1"}))
+    assert main(command) == 0
+    assert main(["run", str(tmp_path / "cut2")]) == 0
+    assert "conv_relu__1" in read_manifest(tmp_path / "cut2").parts[0].outputs
+    file.write_bytes(renamed(branched(), {body.inputs[0]: "image;0"}))
+    assert main(command) == 65
+    assert "plain names" in capsys.readouterr().err
+
+
+def test_a_target_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out = cut(tmp_path, "--target", "X9\noutputs = x")
+    assert code == 64 and not out.exists()
+    assert "must be like Z1_0701" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("model", ["computer", "jarvis"])
@@ -279,10 +338,83 @@ def test_foreign_and_truncated_files(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["no-such-model", "x" * 300, "x" * 300 + ".tflite"])
+def test_networks_that_are_not_there(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cut", name]) == 66
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 def test_nothing_left_for_the_aipu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out = cut(tmp_path, "--min-multiplies", "1000000000")
     assert code == 65 and not out.exists()
     assert "nothing is left for the AIPU" in capsys.readouterr().out
+
+
+def test_hidden_state_is_refused_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A tensor that keeps its content, as an SVDF has one: no operator says so."""
+    graph = GraphBuilder()
+    schema = graph.schema
+    fed, kept, given = (graph.activation(name, (1, 4), Affine(0.1, 0)) for name in "abc")
+    graph._tensors[kept].isVariable = True
+    options = schema.AddOptionsT(), schema.BuiltinOptions.AddOptions
+    graph.operator(schema.BuiltinOperator.ADD, 1, [fed, kept], given, *options)
+    (tmp_path / "kept.tflite").write_bytes(graph.finish([fed], [given], {}))
+    out = tmp_path / "cut"
+    command = ["cut", str(tmp_path / "kept.tflite"), "--out", str(out), "--min-multiplies", "0"]
+    assert main(command) == 65
+    assert "tensor b: hidden state" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("want", "given", "words"),
+    [
+        (np.float32([0.5, 1.0]), np.float32([0.5, np.nan]), "differs"),
+        (np.int64([2**60]), np.int64([2**60 + 1]), "differs"),
+        (np.int8([1]), np.uint8([1]), "is uint8"),
+        (np.int8([1, 2]), np.int8([[1, 2]]), "is int8"),
+        (np.int8([1, 2]), np.int8([1, 5]), "differs from the uncut network by up to 3"),
+    ],
+)
+def test_every_bit_is_compared(want: Any, given: Any, words: str) -> None:
+    (line,) = _different({"x": want}, {"x": given})
+    assert line.startswith(f"x {words}")
+    assert _different({"x": want}, {"x": want.copy()}) == []
+
+
+def test_steps_that_lack_an_output_are_not_equal() -> None:
+    assert _different({}, {"x": np.zeros(1, np.int8)}) == ["x is not among the recorded steps"]
+
+
+def test_outputs_are_kept_until_there_are_new_ones(
+    tmp_path: Path, small_files: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out = cut(tmp_path)
+    kept = tmp_path / "out.npz"
+    kept.write_bytes(b"of an earlier run")
+    with small_files(100):
+        assert main(["run", str(out), "--output", str(kept)]) == 73
+    assert f"{kept} cannot be written" in capsys.readouterr().err
+    assert kept.read_bytes() == b"of an earlier run"
+    assert main(["run", str(out), "--output", str(kept)]) == 0
+    with np.load(kept) as found:
+        assert set(found.files) == set(read_manifest(out).outputs)
+
+
+def test_what_is_read_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out = cut(tmp_path)
+    vectors = out / "vectors.npz"
+    before = vectors.read_bytes()
+    given = tmp_path / "in.npz"
+    given.symlink_to(vectors)
+    command = ["run", str(out), "--input", str(given)]
+    assert main([*command, "--output", str(given)]) == 64
+    assert main([*command, "--output", str(vectors)]) == 64
+    assert main(["run", str(out), "--output", str(vectors)]) == 64
+    assert "would replace what is read" in capsys.readouterr().err
+    assert vectors.read_bytes() == before
 
 
 def test_what_is_no_array_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -291,6 +423,25 @@ def test_what_is_no_array_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
         file.writestr("input0", b"raw")
     assert main(["run", str(out), "--input", str(tmp_path / "in.npz")]) == 65
     assert "input0 in it is no array" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': (",
+        "{[]: 1}",
+        f"{{'descr': '|i1', 'fortran_order': False, 'shape': ({1 << 70},)}}",
+    ],
+)
+def test_damaged_inputs_are_refused_in_one_line(
+    header: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out = cut(tmp_path)
+    with zipfile.ZipFile(tmp_path / "in.npz", "w") as file:
+        start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+        file.writestr("input0.npy", start + header.encode())
+    assert main(["run", str(out), "--input", str(tmp_path / "in.npz")]) == 65
+    assert "in.npz is no .npz of arrays: " in capsys.readouterr().err
 
 
 def test_missing_inputs_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import re
 import shutil
+import struct
 import tomllib
 import zipfile
 
@@ -142,11 +143,23 @@ def put(*path, value, of=lambda table: table):
         (put("files", "../evil", value="0" * 64), ["../evil", "plain file names"]),
         (put("vectors", "file", value="../v.npz"), ["../v.npz"]),
         (put("vectors", "tolerance", value=-1), ["tolerance = -1"]),
+        (put("labels", value=["a" * 9000, 1]), ["labels = ['aaa", "…: a list of texts"]),
     ],
 )
 def test_description(package, rewrite, change, words):
     rewrite(change)
     refused(lambda: load_package(package), ModelError, "model.toml", *words)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("tolerance", "0x" + "f" * 6000), ("labels", "[0x" + "f" * 6000 + "]")],
+)
+def test_numbers_that_python_does_not_write(package, key, value):
+    path = package / "model.toml"
+    text = path.read_text()
+    path.write_text(re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE))
+    refused(lambda: load_package(package), ModelError, f"{key} = ", "too long to show", "expected")
 
 
 def test_no_package(tmp_path):
@@ -212,9 +225,29 @@ def test_vectors_that_disagree(package):
     refused(lambda: open_session(loaded), ModelError, "s1_out off by", "does not compute")
 
 
+def replace_prob(path, arrays, content, kind=zipfile.ZIP_STORED, name=None):
+    """Write the archive with other bytes in place of one array."""
+    path.write_bytes(archive({key: array for key, array in arrays.items() if key != "prob"}))
+    with zipfile.ZipFile(path, "a", kind) as packed:
+        packed.writestr(name or "prob.npy", content)
+
+
+HEADERS = {
+    "bracket": "{'descr': (",
+    "key": "{[]: 1}",
+    "deep": "-" * 9000,
+    "indented": "a:\n  b\n c",
+    "no type": "{'descr': (), 'fortran_order': False, 'shape': (12, 1, 1)}",
+    "long": "{" + " " * 20_000,
+}
+"""Texts in place of an array's header."""
+
+
 @pytest.mark.parametrize(
     "damage",
     [
+        *HEADERS,
+        "lzma",
         "missing",
         "shape",
         "dtype",
@@ -245,15 +278,22 @@ def test_vectors_that_cannot_be_read(package, damage):
     elif damage == "no archive":
         with path.open("wb") as file:
             np.save(file, arrays["prob"])
+    elif damage in HEADERS:
+        text = HEADERS[damage].encode()
+        replace_prob(path, arrays, b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text)
+    elif damage == "lzma":
+        replace_prob(path, arrays, bytes(range(256)), zipfile.ZIP_LZMA)
+        data = bytearray(path.read_bytes())
+        # Behind the name come four bytes and five of properties, then what is packed.
+        start = data.index(b"prob.npy") + len("prob.npy") + 9
+        data[start : start + 8] = bytes([255] * 8)
+        path.write_bytes(data)
     elif damage in ("bare", "huge", "short"):
-        del arrays["prob"]
         header = io.BytesIO()
         shape = (1 << 40, 64) if damage == "huge" else (12, 1, 1)
         table = {"descr": "|i1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(header, table)
-        path.write_bytes(archive(arrays))
-        with zipfile.ZipFile(path, "a") as packed:
-            packed.writestr("prob" if damage == "bare" else "prob.npy", header.getvalue())
+        replace_prob(path, arrays, header.getvalue(), name="prob" if damage == "bare" else None)
     elif damage == "locked":
         data = path.read_bytes()
         # Bit 0 of the flags, in the local headers and in the directory.

@@ -9,6 +9,8 @@ from kwsd.model.package import load_package
 from kwsd.model.verify import load_vectors, verify
 from kwsd.runtime import litert
 from kwsd.runtime.litert import LiteRtRuntime, LiteRtSession
+from kwsd.train.quantise import Affine
+from kwsd.train.tflite_builder import GraphBuilder
 
 
 @pytest.fixture
@@ -48,6 +50,28 @@ def test_network_removed_after_the_check(package):
 def test_bytes_that_are_no_network():
     with pytest.raises(ModelError, match="here cannot be loaded"):
         LiteRtSession(b"not a network", "here")
+
+
+def test_a_name_that_is_no_text(package):
+    """A damaged byte in the network's own name of an input."""
+    # The tensors lie behind the signature, which calls it the same.
+    before, name, behind = package.network.read_bytes().rpartition(b"features")
+    package.network.write_bytes(before + b"\xff" + name[1:] + behind)
+    with pytest.raises(ModelError, match="cannot be loaded: .*decode.*; install the package again"):
+        LiteRtRuntime().open(package)
+
+
+def test_a_type_that_numpy_does_not_have():
+    graph = GraphBuilder()
+    schema = graph.schema
+    ends = [graph.activation(name, (1, 4), Affine(0.1, 0)) for name in ("in", "out")]
+    for end in ends:
+        graph._tensors[end].type = schema.TensorType.BFLOAT16
+    shape = graph.constant(1, 4)
+    graph.operator(schema.BuiltinOperator.RESHAPE, 1, [ends[0], shape], ends[1])
+    network = graph.finish(ends[:1], ends[1:], {})
+    with pytest.raises(ModelError, match="here cannot be loaded: .*data-type"):
+        LiteRtSession(network, "here")
 
 
 def test_a_network_that_loads_and_does_not_run(package, monkeypatch):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -230,6 +231,15 @@ def test_part_that_computes_something_else(tone, tmp_path):
     weights[-12:-8] = np.float32(300.0).tobytes()
     word, reason = refusal(damaged(tone, tmp_path, bytes(weights)))
     assert word == "vector-mismatch" and "allowed 2" in reason
+
+
+def test_part_that_gives_another_size(tone, tmp_path):
+    """NCNN computes whatever the file says; a state that is cropped is none of this package."""
+    param = (tone.path / PARAM_FILE).read_text()
+    last = re.search(r"^Noop out1 1 1 (\w+) out1$", param, re.MULTILINE)
+    cropped = param.replace(last[0], f"Crop out1 1 1 {last[1]} out1 0=1 1=0 3=1 4=4")
+    word, reason = refusal(damaged(tone, tmp_path, param=cropped.encode()))
+    assert word == "bad-graph" and "s0_out as" in reason and "expected" in reason
 
 
 def test_bindings_that_are_not_installed(tone, monkeypatch, capsys, tmp_path):

@@ -75,8 +75,13 @@ def run(args: argparse.Namespace) -> int:
     rows: list[Row] = []
     costs: dict[str, GraphCost] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in args.model or list(NETWORKS):
-            label, kind, network = _look_up(name, Path(folder))
+        # What is named twice is measured once.
+        names = list(dict.fromkeys(args.model)) or list(NETWORKS)
+        found = [_look_up(name, Path(folder)) for name in names]
+        labels = [label for label, _, _ in found]
+        if len(set(labels)) < len(labels):
+            labels = names
+        for name, label, (_, kind, network) in zip(names, labels, found, strict=True):
             if kind == "package" and args.threads > 1:
                 raise UsageError(
                     f"--threads {args.threads}: package {name} runs as in the daemon, with one "

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from kwsd.assemble import runtime_options
 from kwsd.bench.as_ncnn import write_random_ncnn
 from kwsd.bench.as_tflite import write_random_tflite
 from kwsd.bench.networks import CEILINGS, NETWORKS
+from kwsd.config import load_config
 from kwsd.errors import ModelError, RuntimeUnavailable
 from kwsd.model.package import load_package
 from kwsd.runtime.litert import interpreter_module
@@ -101,7 +103,8 @@ def open_subject(subject: Subject) -> Once:
 
 def _open_package(subject: Subject) -> Once:
     package = load_package(subject.path)
-    session, choice = open_session(package, (subject.runtime,))
+    options = runtime_options(load_config().runtime)
+    session, choice = open_session(package, (subject.runtime,), options)
     if choice.name != subject.runtime:
         raise RuntimeUnavailable(f"{subject.runtime}: {choice.reason}")
     rng = np.random.default_rng(SEED)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from kwsd.errors import MissingFileError, ModelError
+from kwsd.errors import MissingFileError, ModelError, OutputError
 from kwsd.model.amend import amend_package
 from kwsd.model.package import ModelPackage, TensorSpec
 from kwsd.model.toml_text import toml_text
@@ -105,12 +107,28 @@ def adopt_graph(
         "tensor": rows,
     }
     files = {GRAPH_FILE: data, MANIFEST_FILE: toml_text(manifest).encode()}
+    _check(package, files, target, graph_file)
     amended = amend_package(package.path, files, folder)
-    try:
-        load_manifest(amended, target)
-    except RuntimeFailure as failure:
-        raise ModelError(f"the package with {graph_file} is refused: {failure}") from None
     return Adoption(amended, graph.builder, tuple(requantised))
+
+
+def _check(
+    package: ModelPackage, files: Mapping[str, bytes], target: str, graph_file: Path
+) -> None:
+    """Read graph and manifest as the runtime will, before they replace others."""
+    try:
+        with tempfile.TemporaryDirectory() as place:
+            for name, data in files.items():
+                (Path(place) / name).write_bytes(data)
+            try:
+                load_manifest(replace(package, path=Path(place)), target)
+            except RuntimeFailure as failure:
+                why = str(failure).replace(f"{place}/", "")
+                raise ModelError(f"the package with {graph_file} is refused: {why}") from None
+    except OSError as error:
+        raise OutputError(
+            f"no temporary file can be written: {error.strerror or error}; set TMPDIR"
+        ) from None
 
 
 def _compiled_spec(graph_file: Path, spec: TensorSpec, tensor: GraphTensor) -> TensorSpec:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kwsd.compile.outline import Outline, read_outline
 from kwsd.compile.rules import Finding, findings, named_states
 from kwsd.errors import EX_DATAERR, EX_OK
-from kwsd.model.find import find_package
+from kwsd.model.find import find_package, is_file
 from kwsd.model.package import load_package
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def check(model: str) -> tuple[Outline, list[Finding]]:
         It is no network, or the package must not be used.
     """
     path = Path(model)
-    if path.is_file():
+    if is_file(path):
         outline = read_outline(path)
         return outline, findings(outline, named_states(outline))
     package = load_package(find_package(model))

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kwsd.assemble import runtime_options
 from kwsd.compile.adopt import adopt_graph
 from kwsd.compile.build import COMPILER, find_compiler, run_compiler
 from kwsd.compile.calibration import record_steps
-from kwsd.compile.configuration import COMPASS_FILE, SDK2021_FILE
+from kwsd.compile.configuration import COMPASS_FILE, SDK2021_FILE, check_target
 from kwsd.compile.kit import write_kit
 from kwsd.compile.outline import read_outline
 from kwsd.compile.rules import findings
-from kwsd.config import load_config
+from kwsd.config import Config, load_config
 from kwsd.errors import EX_OK, EX_UNAVAILABLE, ModelError, UsageError
 from kwsd.model.amend import amended_place
 from kwsd.model.find import find_package
 from kwsd.model.package import ModelPackage, load_package
 from kwsd.runtime.aipu.manifest import GRAPH_FILE, MANIFEST_FILE, TARGET
-from kwsd.runtime.aipu.runtime import AipuRuntime
+from kwsd.runtime.aipu.runtime import AipuRuntime, AipuSettings
 from kwsd.runtime.failure import RuntimeFailure
 
 if TYPE_CHECKING:
@@ -98,12 +98,12 @@ def run(args: argparse.Namespace) -> int:
     """Compile or take in; gives the exit code."""
     if args.tolerance is not None and not 0 <= args.tolerance <= 127:
         raise UsageError(f"--tolerance {args.tolerance}: must be from 0 to 127")
-    if not re.fullmatch(r"Z[1-9]_[0-9]{4}", args.target):
-        raise UsageError(f"--target {args.target}: must be like {TARGET}, that of the R329")
+    check_target(args.target)
+    config = load_config()
     package = load_package(find_package(args.name))
     graph: Path | None = args.graph
     if graph is None:
-        graph = _compile(args, package)
+        graph = _compile(args, package, config)
     if graph is None:
         return EX_UNAVAILABLE
     tolerance = package.vectors.tolerance if args.tolerance is None else args.tolerance
@@ -113,11 +113,11 @@ def run(args: argparse.Namespace) -> int:
     print("builder of the compiler: " + ".".join(map(str, done.builder)))
     if done.requantised:
         print("quantised again by the compiler: " + ", ".join(done.requantised))
-    print(_proof(done.package))
+    print(_proof(done.package, runtime_options(config.runtime).aipu))
     return EX_OK
 
 
-def _compile(args: argparse.Namespace, package: ModelPackage) -> Path | None:
+def _compile(args: argparse.Namespace, package: ModelPackage, config: Config) -> Path | None:
     found = findings(
         read_outline(package.network), [(pair.input, pair.output) for pair in package.states]
     )
@@ -127,7 +127,7 @@ def _compile(args: argparse.Namespace, package: ModelPackage) -> Path | None:
             f"{package.name} cannot be compiled, {len(found)} findings: {first.reason}: "
             f"{first.where}: {first.text}; kwsmodel check {args.name} lists all"
         )
-    steps = record_steps(package, args.recording, load_config())
+    steps = record_steps(package, args.recording, config)
     folder = args.work or Path(f"{package.name}.{args.target}")
     write_kit(folder, package, args.target, steps)
     print(f"{folder}: network, configurations and {len(steps[package.feature_input])} steps")
@@ -142,10 +142,10 @@ def _compile(args: argparse.Namespace, package: ModelPackage) -> Path | None:
     return run_compiler(compiler, folder, CONFIGURATIONS[args.sdk])
 
 
-def _proof(package: ModelPackage) -> str:
+def _proof(package: ModelPackage, settings: AipuSettings) -> str:
     """Whether the graph computes the vectors, where there is a device to ask."""
     try:
-        AipuRuntime().open(package).close()
+        AipuRuntime(settings).open(package).close()
     except RuntimeFailure as failure:
         return f"not proven: {failure}; kwsd proves it at every start and runs on the CPU if not"
     return "proven: the AIPU of this machine reproduces the package's vectors"

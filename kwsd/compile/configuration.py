@@ -6,10 +6,13 @@ Compass tools). Neither compiler was at hand to try them on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from kwsd.errors import ModelError, UsageError
 from kwsd.model.package import TensorSpec
+from kwsd.runtime.aipu.manifest import TARGET
 
 GRAPH = "aipu.bin"
 NETWORK = "model.tflite"
@@ -18,6 +21,10 @@ FOLDER = "calibration"
 
 COMPASS_FILE = "compass.cfg"
 SDK2021_FILE = "sdk2021.cfg"
+
+_TARGET = re.compile(r"Z[1-9]_[0-9]{4}")
+_BREAKS_A_LIST = re.compile(r"[\s,;=\[\]]")
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 class Bordered(Protocol):
@@ -38,6 +45,32 @@ class Bordered(Protocol):
     @property
     def feature_input(self) -> str:
         """The input that is calibrated where only one can be."""
+
+
+def check_target(target: str) -> None:
+    """Raise `UsageError` where a target is not written as the compiler writes it."""
+    if not _TARGET.fullmatch(target):
+        raise UsageError(f"--target {target}: must be like {TARGET}, that of the R329")
+
+
+def check_names(where: str, specs: Iterable[TensorSpec]) -> None:
+    """Raise `ModelError` where a tensor's name would break a list of names in two."""
+    for spec in specs:
+        if _BREAKS_A_LIST.search(spec.name):
+            raise ModelError(
+                f"tensor {spec.name!r} of {where}: the compiler's configuration cannot hold "
+                "such a name; export the network with plain names"
+            )
+
+
+def plain_name(name: str) -> str:
+    """A tensor's name without what `check_names` refuses."""
+    return _BREAKS_A_LIST.sub("_", name)
+
+
+def calibration_file(name: str) -> str:
+    """Where the steps of an input are, below the folder of the configuration."""
+    return f"{FOLDER}/{_NOT_PLAIN.sub('_', name)}.npy"
 
 
 def _shapes(specs: tuple[TensorSpec, ...]) -> str:
@@ -62,20 +95,23 @@ def _parser(package: Bordered) -> dict[str, str]:
     }
 
 
-def compass_configuration(package: Bordered, target: str) -> str:
-    """For the Compass tools (Parser, Optimizer, GBuilder).
+def compass_configuration(package: Bordered, target: str, calibrated: bool = True) -> str:
+    """For the Compass tools (Parser, Optimizer, GBuilder); `calibrated` with steps beside it.
 
     The network's own scales stay (``compat_quantized_model``), states among them. The optimizer's
     keys matter where somebody takes that line out: then both ends of a state must keep one scale.
     """
+    steps = {
+        "calibration_data": CALIBRATION,
+        "calibration_batch_size": "1",
+        "dataset": "numpymultiinputdataset",
+    }
     return _text(
         {
             "Common": {"mode": "build"},
             "Parser": {**_parser(package), "compat_quantized_model": "true"},
             "Optimizer": {
-                "calibration_data": CALIBRATION,
-                "calibration_batch_size": "1",
-                "dataset": "numpymultiinputdataset",
+                **(steps if calibrated else {}),
                 "quantize_method_for_weight": "per_channel_symmetric_restricted_range",
                 "quantize_method_for_activation": "per_tensor_symmetric_full_range",
                 "weight_bits": "8",
@@ -90,8 +126,9 @@ def compass_configuration(package: Bordered, target: str) -> str:
     )
 
 
-def sdk2021_configuration(package: Bordered, target: str) -> str:
-    """For the kit that came with the R329 (BuildTool 4.0)."""
+def sdk2021_configuration(package: Bordered, target: str, calibrated: bool = True) -> str:
+    """For the kit that came with the R329 (BuildTool 4.0); `calibrated` with steps beside it."""
+    steps = {"calibration_data": calibration_file(package.feature_input)}
     return _text(
         {
             "Common": {"mode": "build"},
@@ -101,7 +138,7 @@ def sdk2021_configuration(package: Bordered, target: str) -> str:
                 "quantize_method": "SYMMETRIC",
                 "quant_precision": "int8",
                 "ops_per_channel": "DepthwiseConv",
-                "calibration_data": f"{FOLDER}/{package.feature_input}.npy",
+                **(steps if calibrated else {}),
                 "preprocess_mode": "none",
                 "reverse_rgb": "False",
                 "label_id_offset": "0",

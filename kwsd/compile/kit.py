@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,12 @@ from kwsd.compile.configuration import (
     GRAPH,
     NETWORK,
     SDK2021_FILE,
+    calibration_file,
+    check_names,
     compass_configuration,
     sdk2021_configuration,
 )
-from kwsd.errors import ModelError, OutputError
+from kwsd.errors import OutputError
 from kwsd.model.package import ModelPackage
 from kwsd.model.write import archive
 
@@ -51,8 +52,6 @@ None of this was tried with a vendor's compiler.
 
 STORED = "calibration.npz"
 
-_PLAIN = re.compile(r"[^A-Za-z0-9_.-]")
-
 
 def write_kit(folder: Path, package: ModelPackage, target: str, steps: Steps) -> list[Path]:
     """Write everything that ``aipubuild`` needs.
@@ -80,12 +79,7 @@ def write_kit(folder: Path, package: ModelPackage, target: str, steps: Steps) ->
     ModelError
         A tensor's name cannot stand in the compiler's configuration.
     """
-    for spec in (*package.inputs, *package.outputs):
-        if re.search(r"[\s,;=\[\]]", spec.name):
-            raise ModelError(
-                f"tensor {spec.name!r} of {package.name}: the compiler's configuration cannot hold "
-                "such a name; export the network with plain names"
-            )
+    check_names(package.name, (*package.inputs, *package.outputs))
     files = kit_files(package, target, steps)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / COMPASS_FILE).is_file():
         raise OutputError(
@@ -113,7 +107,7 @@ def kit_files(package: ModelPackage, target: str, steps: Steps) -> Mapping[str, 
         STORED: archive(steps),
     }
     for name, values in samples.items():
-        files[f"{FOLDER}/{_PLAIN.sub('_', name)}.npy"] = _npy(values)
+        files[calibration_file(name)] = _npy(values)
     files["README.txt"] = README.format(
         name=package.name,
         version=package.version,

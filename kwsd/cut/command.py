@@ -6,13 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from kwsd.compile.configuration import check_target
 from kwsd.compile.outline import Outline, read_outline
 from kwsd.compile.rules import CONTROL_FLOW, HIDDEN_STATE
 from kwsd.cut.manifest import CutManifest
 from kwsd.cut.partition import BODY, LEAST_MULTIPLIES, partition
 from kwsd.cut.write import write_cut
 from kwsd.errors import EX_DATAERR, EX_OK, ConfigError, ModelError
-from kwsd.model.find import find_package
+from kwsd.model.find import find_package, is_file
 from kwsd.model.package import load_package
 from kwsd.model.verify import load_vectors
 
@@ -56,9 +57,10 @@ def run(args: argparse.Namespace) -> int:
     """Run `kwsmodel cut`; gives the exit code."""
     if args.min_multiplies < 0:
         raise ConfigError(f"--min-multiplies {args.min_multiplies}: 0 or more are allowed")
+    check_target(args.target)
     path, fed = Path(args.model), None
     name = path.stem
-    if not path.is_file() and path.suffix != ".tflite":
+    if not is_file(path) and path.suffix != ".tflite":
         package = load_package(find_package(args.model))
         path, name = package.network, package.name
         vectors = load_vectors(package)
@@ -83,6 +85,9 @@ def _refuse(model: str, outline: Outline) -> None:
         f"operator {operator.index} {operator.name}"
         for operator in outline.operators
         if operator.name in HIDDEN_STATE | CONTROL_FLOW
+    ]
+    tied += [
+        f"tensor {tensor.name or '(no name)'}" for tensor in outline.tensors if tensor.variable
     ]
     if tied:
         raise ModelError(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,18 @@ import numpy as np
 
 from kwsd.cut.chain import CutChain, Tensors
 from kwsd.cut.manifest import CutManifest
-from kwsd.errors import EX_DATAERR, EX_OK, ConfigError, MissingFileError, ModelError, OutputError
+from kwsd.errors import (
+    EX_DATAERR,
+    EX_OK,
+    ConfigError,
+    MissingFileError,
+    ModelError,
+    OutputError,
+    UsageError,
+)
+from kwsd.model.verify import UNREADABLE, first_line
+from kwsd.model.write import archive
+from kwsd.output_file import OutputFile
 
 DESCRIPTION = """\
 Runs a cut network on this machine's CPU. Without --input the recorded steps of the uncut network
@@ -20,8 +31,8 @@ are repeated and every output must be the same to the last bit. With --input FIL
 input, [steps, *shape]) states that are not in the file go round by themselves, from zero.
 """
 EXIT_CODES = """\
-exit codes: 0 done, all outputs equal; 65 an output differs, or a file is not what it should be;
-66 file missing; 73 the output cannot be written
+exit codes: 0 done, all outputs equal; 64 --output is what is read; 65 an output differs, or a file
+is not what it should be; 66 file missing; 73 the output cannot be written
 """
 LARGEST_CONTENT_BYTES = 256 << 20
 
@@ -49,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     chain = CutChain(args.cut)
     try:
         source = args.input or args.cut / chain.manifest.vectors
+        if args.output is not None and os.path.realpath(args.output) == os.path.realpath(source):
+            raise UsageError(f"--output {args.output} would replace what is read: name another")
         arrays = _load(source)
         for _ in range(args.repeats):
             outputs = _steps(chain, arrays, source)
@@ -79,9 +92,8 @@ def _load(path: Path) -> Tensors:
         return arrays
     except FileNotFoundError:
         raise MissingFileError(f"{path}: no such file") from None
-    # RuntimeError: a member that is encrypted.
-    except (OSError, ValueError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path} is no .npz of arrays: {error}") from None
+    except UNREADABLE as error:
+        raise ModelError(f"{path} is no .npz of arrays: {first_line(error)}") from None
 
 
 def _steps(chain: CutChain, arrays: Tensors, source: Path) -> Tensors:
@@ -125,9 +137,20 @@ def _states(manifest: CutManifest, fed: Tensors) -> Tensors:
 def _different(expected: Tensors, given: Tensors) -> list[str]:
     lines = []
     for name, values in given.items():
-        off = np.abs(values.astype(np.float64) - expected[name].astype(np.float64))
-        if off.max(initial=0.0) > 0:
-            lines.append(f"{name} differs from the uncut network by up to {off.max():g}")
+        want = expected.get(name)
+        if want is None:
+            lines.append(f"{name} is not among the recorded steps")
+        elif (values.dtype, values.shape) != (want.dtype, want.shape):
+            lines.append(
+                f"{name} is {values.dtype} {list(values.shape)}, the uncut network's is "
+                f"{want.dtype} {list(want.shape)}"
+            )
+        elif values.tobytes() != want.tobytes():
+            with np.errstate(invalid="ignore"):
+                off = np.abs(values.astype(np.float64) - want.astype(np.float64)).max()
+            # Not a number, or too little beside the value, is a difference without a size.
+            size = f" by up to {off:g}" if off > 0 else ""
+            lines.append(f"{name} differs from the uncut network{size}")
     return lines
 
 
@@ -138,8 +161,8 @@ def _report(chain: CutChain) -> None:
 
 
 def _store(path: Path, outputs: Tensors) -> None:
-    try:
-        with path.open("wb") as file:
-            np.savez(file, **outputs)  # type: ignore[arg-type]
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from None
+    with OutputFile(path) as place:
+        try:
+            place.partial.write_bytes(archive(outputs))
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error.strerror}") from None

@@ -14,7 +14,9 @@ from kwsd.compile.configuration import (
     COMPASS_FILE,
     NETWORK,
     SDK2021_FILE,
+    check_names,
     compass_configuration,
+    plain_name,
     sdk2021_configuration,
 )
 from kwsd.compile.outline import Outline
@@ -55,11 +57,18 @@ class _Body:
 
 
 def tensor_names(outline: Outline) -> tuple[str, ...]:
-    """The network's own names, made different where they are missing or the same."""
+    """The network's own names, made different where they are missing or the same.
+
+    Tensors inside, which may become borders of parts, get names that a configuration can hold:
+    converters join those of operators that became one by ``;``.
+    """
     taken: set[str] = set()
+    ends = {*outline.inputs, *outline.outputs}
     names = []
     for index, tensor in enumerate(outline.tensors):
         name = tensor.name or f"tensor{index}"
+        if index not in ends:
+            name = plain_name(name)
         while name in taken:
             name = f"{name}_{index}"
         taken.add(name)
@@ -271,5 +280,8 @@ def _configure(
             )
         specs.append(tuple(some))
     body = _Body(label, specs[0], specs[1])
-    (folder / COMPASS_FILE).write_text(compass_configuration(body, target))
-    (folder / SDK2021_FILE).write_text(sdk2021_configuration(body, target))
+    check_names(label, (*body.inputs, *body.outputs))
+    compass = compass_configuration(body, target, calibrated=False)
+    (folder / COMPASS_FILE).write_text(compass)
+    sdk2021 = sdk2021_configuration(body, target, calibrated=False)
+    (folder / SDK2021_FILE).write_text(sdk2021)

@@ -6,6 +6,9 @@ from typing import Any
 
 from kwsd.errors import ModelError
 
+LARGEST_SHOWN = 100
+"""Characters of a value in a message."""
+
 
 class Fields:
     """One table of a package description; remembers which keys were read.
@@ -39,7 +42,7 @@ class Fields:
         return self._table[key]
 
     def _wrong(self, key: str, value: Any, allowed: str) -> ModelError:
-        return ModelError(f"{self.where(key)} = {value!r}: {allowed} expected")
+        return ModelError(f"{self.where(key)} = {_shown(value)}: {allowed} expected")
 
     def text(self, key: str) -> str:
         """A non-empty string."""
@@ -118,3 +121,13 @@ class Fields:
         if unknown:
             known = ", ".join(sorted(self._read))
             raise ModelError(f"{self.where(unknown[0])} is not known here; known keys: {known}")
+
+
+def _shown(value: Any) -> str:
+    """A value as a message can hold it."""
+    try:
+        text = repr(value)
+    # Python itself refuses to write long numbers and deep nesting.
+    except (ValueError, RecursionError):
+        return f"{type(value).__name__}, too long to show"
+    return text if len(text) <= LARGEST_SHOWN else text[:LARGEST_SHOWN] + "…"

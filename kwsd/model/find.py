@@ -68,7 +68,7 @@ def find_model(name_or_path: str) -> Path:
     """
     path = Path(name_or_path)
     if path.suffix == MANIFEST_SUFFIX:
-        if not _is_file(path):
+        if not is_file(path):
             raise MissingFileError(
                 f"{path} is not there: name a microWakeWord manifest, a package folder or a model"
             )
@@ -87,7 +87,7 @@ def _named_manifest(name: str) -> Path | None:
     for folder in model_folders():
         if _is_package(folder / name):
             return None
-        if _is_file(folder / (name + MANIFEST_SUFFIX)):
+        if is_file(folder / (name + MANIFEST_SUFFIX)):
             return folder / (name + MANIFEST_SUFFIX)
         manifest = _only_manifest(folder / name)
         if manifest is not None:
@@ -110,8 +110,8 @@ def _only_manifest(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def _is_file(path: Path) -> bool:
-    # A name that no file can have is no file.
+def is_file(path: Path) -> bool:
+    """Whether there is a file; a name that no file can have is none."""
     with suppress(OSError, ValueError):
         return path.is_file()
     return False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
 import math
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,7 +18,16 @@ from kwsd.model.package import ModelPackage, TensorSpec
 from kwsd.runtime.base import Session
 
 LARGEST_CONTENT_BYTES = 64 << 20
-_UNPACKING = (zlib.error, zipfile.BadZipFile)
+UNREADABLE = (
+    *(ValueError, OSError, EOFError),
+    # A member that is encrypted, or packed in a way that is not known.
+    RuntimeError,
+    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+    # An array's header is the text of a Python dictionary.
+    *(SyntaxError, tokenize.TokenError, TypeError, IndexError, OverflowError, MemoryError),
+)
+"""What a damaged archive of arrays raises when it is read."""
+
 _WIDE_UNITS = 128
 """Units of an int16 tensor to one of an int8 tensor of the same range."""
 
@@ -40,9 +51,15 @@ def load_vectors(package: ModelPackage) -> dict[str, NDArray[Any]]:
                 spec.name: _steps(file, archive, members, spec, package.vectors.steps)
                 for spec in (*package.inputs, *package.outputs)
             }
-    # RuntimeError: a member that is encrypted, or packed in a way that is not known.
-    except (ValueError, OSError, EOFError, RuntimeError, *_UNPACKING) as error:
-        raise ModelError(f"{file} cannot be read: {error}; install the package again") from None
+    except UNREADABLE as error:
+        raise ModelError(
+            f"{file} cannot be read: {first_line(error)}; install the package again"
+        ) from None
+
+
+def first_line(error: Exception) -> str:
+    """Of what an error says; its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _steps(

@@ -112,14 +112,15 @@ class LiteRtSession:
         try:
             interpreter = module.Interpreter(model_content=content, num_threads=1, **options)
             interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
+            inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+            self.inputs = tuple(_spec(d) for d in inputs)
+            self.outputs = tuple(_spec(d) for d in outputs)
+        # Also a tensor whose name is no UTF-8, or whose type numpy does not have.
+        except (ValueError, TypeError, RuntimeError) as error:
             raise ModelError(
                 f"{where} cannot be loaded: {_first_line(error)}; install the package again"
             ) from None
         self._where = where
-        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-        self.inputs = tuple(_spec(d) for d in inputs)
-        self.outputs = tuple(_spec(d) for d in outputs)
         self._interpreter = interpreter
         self._input_index = {d["name"]: d["index"] for d in inputs}
         self._output_index = {d["name"]: d["index"] for d in outputs}

@@ -119,7 +119,7 @@ class NcnnSession:
         Raises
         ------
         RuntimeFailure
-            ``graph-error``: NCNN did not compute it.
+            ``graph-error``: NCNN did not compute it; ``bad-graph``: it computes something else.
         """
         extractor = self._net.create_extractor()
         for index, spec in enumerate(self.inputs):
@@ -133,7 +133,13 @@ class NcnnSession:
             code, blob = extractor.extract(f"out{index}")
             if code != 0:
                 raise RuntimeFailure("graph-error", f"NCNN did not compute {spec.name}: {code}")
-            outputs[spec.name] = _stored(np.asarray(blob), spec)
+            values = np.asarray(blob)
+            if values.size != math.prod(spec.shape):
+                raise RuntimeFailure(
+                    "bad-graph",
+                    f"NCNN gives {spec.name} as {list(values.shape)}, {list(spec.shape)} expected",
+                )
+            outputs[spec.name] = _stored(values, spec)
         return outputs
 
     def close(self) -> None:
