@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 from free_port import free_port
+from hypothesis import HealthCheck, settings
 
 import kwsd as kwsd_package
 from kwsd.sink.curve import SecuredEndpoint, write_pair
@@ -28,6 +29,11 @@ TONE_HZ = 1000.0
 
 INTERPRETER_NOTE = "INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n"
 """LiteRT itself writes this to standard error when it opens a model."""
+
+
+# On a loaded machine an example takes as long as it takes: that fails no property.
+settings.register_profile("kwsd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kwsd")
 
 
 def pytest_configure(config):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kwsd.block import Block
+from kwsd.block import Block, FloatArray
 from kwsd.capture.device import (
     DeviceCounters,
     DeviceFormat,
@@ -22,7 +22,10 @@ from kwsd.source.channels import ChannelMap
 from kwsd.source.live import LiveInput, LiveSettings
 
 RATE_HZ = 16_000
-PERIOD = 320
+PERIOD_MS = 20
+RAMP_MS = 62.5
+"""Length of the ramp that a device repeats, from 0 to 1."""
+
 RING_S = 4.0
 """What waits in a `GatheringDevice` before it is dropped."""
 
@@ -39,14 +42,23 @@ class FakeClock:
         self.now_s += seconds
 
 
+def ramp_of(start: int, samples: int, rate_hz: int = RATE_HZ) -> FloatArray:
+    """Three channels of a device's audio from a frame on, float32 [samples, 3]."""
+    steps = round(rate_hz * RAMP_MS / 1000)
+    ramp = (np.arange(start, start + samples) % steps / steps).astype(np.float32)
+    return np.stack([ramp, -ramp, ramp / 2], 1)
+
+
 class FakeDevice:
     """Delivers a ramp, one period a read; the script says what else happens."""
 
-    format = DeviceFormat("S16_LE", 3, RATE_HZ, PERIOD, 0, False)
-
-    def __init__(self, clock: FakeClock, script: deque[str]) -> None:
+    def __init__(self, clock: FakeClock, script: deque[str], rate_hz: int = RATE_HZ) -> None:
         self._clock = clock
+        self.opened_s = clock.now_s
         self._script = script
+        self._rate_hz = rate_hz
+        self._period = rate_hz * PERIOD_MS // 1000
+        self.format = DeviceFormat("S16_LE", 3, rate_hz, self._period, 0, False)
         self._count = 0
         self._lost_frames = 0
         self.closed = False
@@ -60,16 +72,15 @@ class FakeDevice:
             return None
         if what == "gap":
             self._clock.now_s += 0.5
-            self._lost_frames += RATE_HZ // 2
-        self._clock.now_s += PERIOD / RATE_HZ
-        return self._ramp(PERIOD, what == "gap")
+            self._lost_frames += self._rate_hz // 2
+        self._clock.now_s += self._period / self._rate_hz
+        return self._ramp(self._period, what == "gap")
 
     def _ramp(self, samples: int, gap: bool) -> Period:
         start = self._count
         self._count += samples
-        ramp = (np.arange(start, start + samples) % 1000 / 1000.0).astype(np.float32)
         first = start + self._lost_frames
-        return Period(np.stack([ramp, -ramp, ramp / 2], 1), first, 0, gap)
+        return Period(ramp_of(start, samples, self._rate_hz), first, 0, gap)
 
     def counters(self) -> DeviceCounters:
         return DeviceCounters(overruns=1, frames=self._count)
@@ -81,8 +92,8 @@ class FakeDevice:
 class HungDevice(FakeDevice):
     """A driver that holds whoever closes it."""
 
-    def __init__(self, clock: FakeClock, script: deque[str]) -> None:
-        super().__init__(clock, script)
+    def __init__(self, clock: FakeClock, script: deque[str], rate_hz: int = RATE_HZ) -> None:
+        super().__init__(clock, script, rate_hz)
         self.release = threading.Event()
 
     def close(self) -> None:
@@ -96,9 +107,15 @@ class GatheringDevice(FakeDevice):
     What comes while the ring is full is dropped: the hole lies behind what waits in it.
     """
 
-    def __init__(self, clock: FakeClock, script: deque[str], period: int = PERIOD) -> None:
-        super().__init__(clock, script)
-        self._period = period
+    def __init__(
+        self,
+        clock: FakeClock,
+        script: deque[str],
+        rate_hz: int = RATE_HZ,
+        period_ms: int = PERIOD_MS,
+    ) -> None:
+        super().__init__(clock, script, rate_hz)
+        self._period = rate_hz * period_ms // 1000
         self._from_s = clock.now_s
         self._taken_s = 0.0
         self.dropped_s = 0.0
@@ -121,9 +138,9 @@ class GatheringDevice(FakeDevice):
             over_s = self._back_s - self._taken_s
             self._taken_s = self._back_s
             self._hole_at_s = float("inf")
-            self._lost_frames += round(over_s * RATE_HZ)
+            self._lost_frames += round(over_s * self._rate_hz)
             self.dropped_s += over_s
-        due_s = self._from_s + self._taken_s + self._period / RATE_HZ
+        due_s = self._from_s + self._taken_s + self._period / self._rate_hz
         if due_s > self._clock.now_s + timeout_s + 1e-9:
             self._clock.now_s += timeout_s
             return None
@@ -131,20 +148,27 @@ class GatheringDevice(FakeDevice):
         if what == "lost":
             raise DeviceLost("unplugged")
         hole_s = 0.5 if what == "gap" else 0.0
-        self._lost_frames += round(hole_s * RATE_HZ)
+        self._lost_frames += round(hole_s * self._rate_hz)
         self._clock.now_s = max(self._clock.now_s, due_s + hole_s)
-        self._taken_s += self._period / RATE_HZ + hole_s
+        self._taken_s += self._period / self._rate_hz + hole_s
         return self._ramp(self._period, what == "gap" or over_s > 0.0)
 
 
-MakeDevice = Callable[[FakeClock, "deque[str]"], FakeDevice]
+MakeDevice = Callable[[FakeClock, "deque[str]", int], FakeDevice]
 
 
 class Bench:
     """Inputs of one device that can be open only once."""
 
-    def __init__(self, *script: str, make: MakeDevice = FakeDevice, discard_ms: int = 0) -> None:
+    def __init__(
+        self,
+        *script: str,
+        make: MakeDevice = FakeDevice,
+        discard_ms: int = 0,
+        rate_hz: int = RATE_HZ,
+    ) -> None:
         self.clock = FakeClock()
+        self.rate_hz = rate_hz
         self.script = deque(script)
         self.make = make
         self.devices: list[FakeDevice] = []
@@ -156,7 +180,7 @@ class Bench:
         """An input that is not opened yet."""
         return LiveInput(
             self._open,
-            LiveSettings("fake", RATE_HZ, 3, discard_ms),
+            LiveSettings("fake", self.rate_hz, 3, discard_ms),
             ChannelMap((0, 1), 2),
             clock=self.clock,
             sleep=self.clock.sleep,
@@ -167,7 +191,7 @@ class Bench:
         if self.refusals > 0:
             self.refusals -= 1
             raise self.refusal
-        self.devices.append(self.make(self.clock, self.script))
+        self.devices.append(self.make(self.clock, self.script, self.rate_hz))
         return self.devices[-1]
 
     def run(self, seconds: float) -> list[Block]:

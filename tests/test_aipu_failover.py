@@ -124,6 +124,24 @@ def test_exceptions_in_a_row_use_the_same_engine_later(failover, clock, double, 
     clock.now_s += 1.0
     step_until(session, "aipu")
     assert double.calls("init") == 1
+    assert session.usage().late_collected == 0
+
+
+def test_an_engine_that_rested_serves_only_if_it_reproduces_the_vectors(
+    failover, clock, double, changes
+):
+    session = failover()
+    double.script("finish * exception")
+    check_step(session)
+    double.script("finish * corrupt")
+    clock.now_s += 1.0
+    deadline = time.monotonic() + 10.0
+    while "vector-mismatch" not in session.usage().failures:
+        assert time.monotonic() < deadline
+        check_step(session)
+        time.sleep(0.005)
+    assert told(changes) == [START, ("aipu", "cpu", "exception")]
+    assert double.calls("init") == 1
 
 
 def test_no_restart_before_its_time(failover, double, changes):

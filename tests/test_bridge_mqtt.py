@@ -23,6 +23,7 @@ from kwsd.bridge import discovery
 from kwsd.bridge import mqtt as bridge_module
 from kwsd.bridge.mqtt import MqttBridge
 from kwsd.bridge.mqtt_settings import MqttSettings
+from kwsd.capture.health import AudioState
 from kwsd.errors import KwsdError
 
 paho = pytest.importorskip("paho.mqtt.client", reason="no paho-mqtt: install kwsd[mqtt]")
@@ -83,6 +84,15 @@ class Watcher:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+
+
+def found_by_a_late_comer(broker: Broker, topic: str) -> str:
+    """What the broker kept of a topic."""
+    watcher = Watcher(broker.port)
+    try:
+        return watcher.wait(topic)
+    finally:
+        watcher.close()
 
 
 class Running:
@@ -172,6 +182,9 @@ def test_wakes_states_and_discovery(
 
         # What a late comer finds: all but the wakes.
         late = Watcher(broker.port)
+        late.wait("kwsd/kitchen/availability", "online")
+        late.wait("kwsd/kitchen/muted", "OFF")
+        late.wait("kwsd/kitchen/audio", '{"audio": "lost", "detail": "no device"}')
         late.wait("kwsd/kitchen/problem", "ON")
         late.wait("homeassistant/event/kitchen/wake/config")
         late.wait("homeassistant/device_automation/kitchen/wake_computer/config")
@@ -198,6 +211,25 @@ def test_wakes_states_and_discovery(
         running.close()
     watcher.wait("kwsd/kitchen/availability", "offline")
     watcher.close()
+    assert found_by_a_late_comer(broker, "kwsd/kitchen/availability") == "offline"
+
+
+def test_whatever_is_wrong_with_the_input_is_a_problem(kwsd: FakeKwsd, broker: Broker) -> None:
+    watcher = Watcher(broker.port)
+    running = Running(kwsd, broker.port)
+    wrong = (AudioState.SILENT, AudioState.STUCK, AudioState.LOST)
+    try:
+        watcher.wait("kwsd/kitchen/availability", "online")
+        for state in AudioState:
+            kwsd.audio(state)
+            watcher.wait("kwsd/kitchen/audio", f'{{"audio": "{state}", "detail": ""}}')
+            # Said before the text, in this order.
+            assert watcher.of("kwsd/kitchen/problem")[-1] == ("ON" if state in wrong else "OFF")
+            muted = state is AudioState.MUTED
+            assert watcher.of("kwsd/kitchen/muted")[-1] == ("ON" if muted else "OFF")
+    finally:
+        running.close()
+        watcher.close()
 
 
 def test_a_broker_that_is_late_and_one_that_restarts(
@@ -256,11 +288,14 @@ def test_the_last_will_speaks_for_a_bridge_that_was_killed(
         process.kill()
         process.wait()
         watcher.wait("home/voice/kitchen/availability", "offline")
+        assert found_by_a_late_comer(broker, "home/voice/kitchen/availability") == "offline"
         process = subprocess.Popen(command)
         watcher.wait("home/voice/kitchen/availability", "online")
+        assert found_by_a_late_comer(broker, "home/voice/kitchen/availability") == "online"
         process.terminate()
         assert process.wait(20) == 0
         watcher.wait("home/voice/kitchen/availability", "offline")
+        assert found_by_a_late_comer(broker, "home/voice/kitchen/availability") == "offline"
     finally:
         process.kill()
         process.wait()
@@ -352,16 +387,61 @@ def test_home_assistant_keeps_what_the_example_asks_for(kwsd: FakeKwsd, broker: 
         assert attribute in kept[entity], f"{entity} has no {attribute}"
 
 
-def test_discovery_names_topics_that_are_published() -> None:
-    topics = discovery.Topics("home/voice", "kitchen")
-    made = discovery.entities(topics, "homeassistant")
-    payloads = {place: json.loads(text) for place, text in made.items()}
-    assert len({p["unique_id"] for p in payloads.values()}) == len(payloads) == 3
-    for payload in payloads.values():
-        assert payload["state_topic"].startswith("home/voice/kitchen/")
-        assert payload["availability_topic"] == "home/voice/kitchen/availability"
-        assert payload["device"]["identifiers"] == ["kwsd_kitchen"]
-        assert payload["origin"]["name"]
-    place, text = discovery.trigger(topics, "homeassistant", "hey/kws+#")
-    assert place == "homeassistant/device_automation/kitchen/wake_hey_kws__/config"
-    assert json.loads(text)["automation_type"] == "trigger"
+def test_home_assistant_understands_what_is_published(kwsd: FakeKwsd, broker: Broker) -> None:
+    """What a discovery message says of a topic is true of what is sent there."""
+    watcher = Watcher(broker.port)
+    running = Running(kwsd, broker.port)
+
+    def config(place: str) -> dict[str, Any]:
+        made: dict[str, Any] = json.loads(watcher.wait(f"homeassistant/{place}/config"))
+        return made
+
+    try:
+        watcher.wait("kwsd/kitchen/availability", "online")
+        # One is on and the other off, so neither can stand for the other.
+        kwsd.audio("lost", "no device")
+        problem, muted = (config(f"binary_sensor/kitchen/{it}") for it in ("problem", "muted"))
+        watcher.wait(problem["state_topic"], "ON")
+        watcher.wait(muted["state_topic"], "OFF")
+        assert problem["device_class"] == "problem" and "device_class" not in muted
+        heard = config("event/kitchen/wake")
+        for entity in (problem, muted, heard):
+            watcher.wait(entity["availability_topic"], "online")
+
+        for keyword, place in (("computer", "wake_computer"), ("hey kws", "wake_hey_kws")):
+            kwsd.wake(keyword)
+            trigger = config(f"device_automation/kitchen/{place}")
+            assert trigger["value_template"] == "{{ value_json.name }}"
+            until(
+                lambda keyword=trigger["payload"], topic=trigger["topic"]: [
+                    text for text in watcher.of(topic) if json.loads(text).get("name") == keyword
+                ],
+                lambda: watcher.messages[-8:],
+            )
+            assert trigger["payload"] == trigger["subtype"] == keyword
+            assert trigger["device"] == heard["device"]
+        for text in watcher.of(heard["state_topic"]):
+            assert json.loads(text)["event_type"] in heard["event_types"]
+        assert len(watcher.of(heard["state_topic"])) == 2
+    finally:
+        running.close()
+        watcher.close()
+
+
+def test_discovery_tells_two_bridges_apart() -> None:
+    unique: set[str] = set()
+    for node in ("kitchen", "living-room"):
+        topics = discovery.Topics("home/voice", node)
+        made = discovery.entities(topics, "homeassistant")
+        payloads = [json.loads(text) for text in made.values()]
+        unique |= {payload["unique_id"] for payload in payloads}
+        for payload in payloads:
+            assert payload["state_topic"].startswith(f"home/voice/{node}/")
+            assert payload["availability_topic"] == f"home/voice/{node}/availability"
+            assert payload["device"]["identifiers"] == [f"kwsd_{node}"]
+            assert payload["origin"]["name"]
+        place, text = discovery.trigger(topics, "homeassistant", "hey/kws+#")
+        assert place == f"homeassistant/device_automation/{node}/wake_hey_kws__/config"
+        assert json.loads(text)["topic"] == f"home/voice/{node}/wake"
+        assert json.loads(text)["automation_type"] == "trigger"
+    assert len(unique) == 2 * 3

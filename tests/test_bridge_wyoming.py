@@ -176,7 +176,8 @@ def test_a_stream_that_nobody_ends_has_limits(kwsd: FakeKwsd) -> None:
 
 def test_only_who_runs_gets_the_wakes(kwsd: FakeKwsd) -> None:
     async def scene() -> None:
-        async with serving(kwsd) as bridge:
+        # No limit ends a stream here before the test gives up.
+        async with serving(kwsd, silence_limit_s=60.0, stream_limit_s=60.0) as bridge:
             first = AsyncTcpClient("127.0.0.1", bridge.port)
             second = AsyncTcpClient("127.0.0.1", bridge.port)
             async with first, second:

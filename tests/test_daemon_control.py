@@ -109,7 +109,7 @@ def test_an_oversized_request_ends_that_client_only(server: ControlServer) -> No
 
 
 @given(st.lists(st.binary(max_size=40), max_size=3))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_bytes_get_an_error_answer(server: ControlServer, frames: list[bytes]) -> None:
     (answer,) = server.answer(frames)
     assert answer["ok"] is False and answer["error"]
@@ -122,7 +122,7 @@ def test_any_bytes_get_an_error_answer(server: ControlServer, frames: list[bytes
         max_leaves=10,
     )
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_json_gets_an_answer(server: ControlServer, value: object) -> None:
     (answer,) = server.answer([json.dumps(value).encode()])
     assert answer["v"] == 1 and isinstance(answer["ok"], bool)

@@ -23,6 +23,7 @@ CHOICES = {
     "wake.threshold": "0.22",
     "wake.sensitivity": "high",
 }
+"""In the order in which they count: docs/tune.md, "Set the sensitivity"."""
 
 
 @pytest.mark.parametrize("chosen", [*itertools.product([False, True], repeat=len(CHOICES))])
@@ -32,7 +33,7 @@ def test_the_key_that_is_named_is_the_one_that_counts(chosen: tuple[bool, ...]) 
     flags = [(key, CHOICES[key], "") for key, take in zip(CHOICES, chosen, strict=True) if take]
     config = load_config(flags=flags, environment={})
     point = operating_point(config, keyword, {})
-    assert point.origin in [*(key for key, _, _ in flags), "wake.sensitivity"]
+    assert point.origin == next((key for key, _, _ in flags), "wake.sensitivity")
     if point.sensitivity is None:
         counts = float(CHOICES[point.origin])
     else:

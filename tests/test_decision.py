@@ -50,6 +50,10 @@ def test_smoothing_needs_more_than_one_high_step():
     assert len(run([1.0] * 4)[0]) == 1
 
 
+def test_what_reaches_the_threshold_is_a_word():
+    assert len(run([1.0] * 4, replace(CONFIG, threshold=1.0))[0]) == 1
+
+
 def test_second_word_within_the_refractory_time_is_a_near_miss():
     found, decision = run([1.0] * 10 + [0.0] * 10 + [1.0] * 10 + [0.0] * 10)
     assert len(found) == 1
@@ -98,6 +102,11 @@ def test_estimates_use_the_delay_and_the_rise():
     assert fast[0].onset_sample == fast[0].end_sample - CONFIG.word_samples
     slow, _ = run([0.0] * 100 + [0.6] * 10 + [1.0] * 10)
     assert slow[0].end_sample == 400 + STEP * 100
+
+
+def test_a_rise_of_more_than_half_a_second_moves_the_end_no_further():
+    (slow,), _ = run([0.0] * 100 + [0.6] * 100 + [1.0] * 10)
+    assert slow.end_sample == slow.sample - SAMPLE_RATE_HZ // 2
 
 
 def test_no_word_starts_before_a_gap():

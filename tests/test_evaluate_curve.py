@@ -88,6 +88,19 @@ def test_known_curve():
     assert (none.misses, none.false_accepts, none.threshold) == (3, 0, 0.8001)
 
 
+def test_a_rate_is_kept_to_where_it_allows_a_fraction_of_a_false_accept():
+    point = Curve([0.9], [0.8, 0.7, 0.6, 0.5], hours=2.5).at_rate(1.0)
+    assert point is not None
+    assert point.false_accepts == 2 and point.rate <= 1.0
+
+
+def test_what_reaches_a_threshold_is_accepted():
+    point = Curve([0.5], [0.5], hours=1.0).at(0.5)
+    assert (point.misses, point.false_accepts) == (0, 1)
+    ends, scores = stream(2, t1=0.5)
+    assert first_crossing(ends, scores, 0, 0.5) == (1 * 50 + 1) * STEP
+
+
 def test_equal_negatives_are_let_through_together_or_not_at_all():
     point = Curve([0.9], [0.6, 0.6, 0.8], hours=2.0).at_rate(1.0)
     assert point is not None

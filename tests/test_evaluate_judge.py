@@ -17,9 +17,11 @@ from kwsd.dsp.features import FRAME_SAMPLES, HOP_SAMPLES
 from kwsd.errors import AudioError
 from kwsd.evaluate import judge as judging
 from kwsd.evaluate import scoring
-from kwsd.evaluate.jobs import plan, repeated
+from kwsd.evaluate.jobs import NEGATIVE, POSITIVE, Job, plan, repeated
 from kwsd.evaluate.judge import Bench, Question, gather
+from kwsd.evaluate.recording import parts_of
 from kwsd.evaluate.report import Report, as_dict, text, write_json, write_scores
+from kwsd.evaluate.rooms import Room
 from kwsd.evaluate.scoring import (
     Listener,
     Scorer,
@@ -29,7 +31,7 @@ from kwsd.evaluate.scoring import (
     track_of,
 )
 from kwsd.evaluate.selection import Positive, Selection
-from kwsd.evaluate.surroundings import QUIET
+from kwsd.evaluate.surroundings import QUIET, Surroundings
 from kwsd.model.find import find_package
 from kwsd.model.package import Sensitivity, Timing, load_package
 from kwsd.model.stream import Score
@@ -147,6 +149,52 @@ def test_what_wakes_in_a_short_recording_does_not_hide_its_neighbours(selection,
     assert result.wakes["medium"] == 90
     assert result.curve.at(0.6).false_accepts == 90
     assert {peak.path for peak in result.peaks if peak.score > 0.6} == set(short)
+
+
+def test_wakes_of_every_reel_are_added(selection):
+    tone = selection.negatives[4]
+    # 130 s: two reels, of which the first holds the tone twice and the second once.
+    negatives = (*selection.negatives, *selection.negatives[:5], tone)
+    jobs, _ = plan(Selection(selection.positives, negatives))
+    reels = [[part.path for part in job.parts] for job in jobs if job.kind == NEGATIVE]
+    assert [reel.count(tone) for reel in reels] == [2, 1]
+    result = judge(Selection(selection.positives, negatives))
+    assert result.wakes == {"low": 0, "medium": 3, "high": 3}
+
+
+def test_reels_stand_in_rooms_of_their_own(selection):
+    """A room is told by how late the sound is in it."""
+    rooms = []
+    for delay_ms in range(0, 400, 50):
+        response = np.zeros(delay_ms * RATE // 1000 + 1, np.float32)
+        response[-1] = 1.0
+        rooms.append(Room(response, response))
+    bench = Bench(ToneScorer(), Surroundings(rooms=tuple(rooms), far=True), 0)
+    parts = tuple(parts_of(selection.negatives[4]))
+    places = []
+    for number in range(8):
+        (outcome,) = bench.run(Job(NEGATIVE, number, parts, ()))
+        places.append(max(outcome.peaks, key=lambda peak: peak.score).time_s)
+    assert max(places) - min(places) > 0.2
+    assert len(set(places)) > 3
+
+
+def test_what_wakes_before_the_word_is_not_the_word(tmp_path):
+    """A faint tone, which wakes, and after it something loud without one: the supposed word."""
+    time_s = np.arange(2 * RATE) / RATE
+    rng = np.random.default_rng(3)
+    audio = 1e-4 * rng.standard_normal(len(time_s))
+    audio += np.where(time_s < 0.4, 0.005 * np.sin(2 * np.pi * TONE_HZ * time_s), 0.0)
+    loud = (time_s >= 1.0) & (time_s < 1.4)
+    sf.write(tmp_path / "p.wav", audio + loud * 0.2 * rng.standard_normal(len(time_s)), RATE)
+    bench = Bench(ToneScorer(), QUIET, 0)
+    (outcome,) = bench.run(Job(POSITIVE, 0, tuple(parts_of(tmp_path / "p.wav")), ("anna",)))
+    (heard,) = outcome.heard
+    assert heard.woke == frozenset() and heard.score < 0.3
+    # The tone alone is a word, and the daemon would wake by it.
+    sf.write(tmp_path / "t.wav", audio, RATE)
+    (outcome,) = bench.run(Job(POSITIVE, 0, tuple(parts_of(tmp_path / "t.wav")), ("anna",)))
+    assert "medium" in outcome.heard[0].woke
 
 
 def test_latency_counts_from_the_end_of_the_sound(report):

@@ -54,6 +54,15 @@ def test_every_way_in_gives_the_same_events(kwsd, recording, tmp_path):
     assert kwsd("--replay", "-", input=recording.read_bytes()).stdout == expected
 
 
+def test_a_word_in_the_last_samples_of_a_recording_is_found(kwsd, recording, tmp_path):
+    whole = kwsd("--replay", recording).stdout.splitlines()
+    sample = json.loads(whole[-1])["sample"]
+    audio, _ = sf.read(recording, dtype="int16")
+    sf.write(tmp_path / "a.wav", audio[:sample], RATE, subtype="PCM_16")
+    events = [json.loads(line) for line in kwsd("--replay", tmp_path / "a.wav").stdout.splitlines()]
+    assert len(events) == len(whole) and events[-1]["sample"] == sample
+
+
 @pytest.mark.parametrize(
     ("rate_hz", "subtype", "suffix"),
     [(96000, "PCM_24", "wav"), (48000, "FLOAT", "wav"), (44100, "VORBIS", "ogg")],

@@ -26,12 +26,22 @@ def test_three_failed_restarts_end_the_attempts_until_told_otherwise():
     breaker = Breaker()
     breaker.trip(0.0)
     for now in (1.0, 6.0, 36.0):
+        assert not breaker.may_try(now - 0.01)
         assert breaker.may_try(now)
         breaker.restart_failed(now)
     assert breaker.state is State.HALTED
     assert not breaker.may_try(1e9)
     breaker.rearm(1e9)
     assert breaker.may_try(1e9)
+
+
+def test_a_restart_that_succeeds_forgets_those_that_failed():
+    breaker = Breaker()
+    for now in (0.0, 1000.0, 2000.0, 3000.0):
+        breaker.trip(now)
+        breaker.restart_failed(now + 1.0)
+        assert breaker.state is State.OPEN
+        breaker.restarted(now + 100.0)
 
 
 def test_what_is_absent_is_looked_for_without_end():

@@ -15,8 +15,8 @@ WORK_S = 0.01
 
 
 def gathering(period_ms: int) -> MakeDevice:
-    def make(clock: FakeClock, script: deque[str]) -> FakeDevice:
-        return GatheringDevice(clock, script, RATE_HZ * period_ms // 1000)
+    def make(clock: FakeClock, script: deque[str], rate_hz: int) -> FakeDevice:
+        return GatheringDevice(clock, script, rate_hz, period_ms)
 
     return make
 
@@ -65,9 +65,29 @@ def test_audio_that_gathered_before_the_device_was_lost_is_still_heard() -> None
     assert bench.devices[0].closed
 
 
-@pytest.mark.parametrize("period_ms", [5, 10, 15, 20, 30, 100])
-def test_a_loop_that_rests_keeps_up_whatever_the_length_of_a_delivery(period_ms: int) -> None:
-    bench = Bench(make=gathering(period_ms))
+@pytest.mark.parametrize("rate_hz", [RATE_HZ, 48_000])
+def test_what_gathered_after_a_loss_stands_where_it_came(rate_hz: int) -> None:
+    # Two rests are as long as what comes before the loss: nothing of it has waited.
+    assert 2 * REST_S == pytest.approx(15 * 0.02)
+    bench = Bench(*["audio"] * 15, "lost", make=gathering(20), rate_hz=rate_hz)
+    begin_s = bench.clock.now_s
+    blocks = []
+    while bench.clock.now_s < begin_s + 5.0:
+        blocks += bench.input.read(0.1, REST_S)
+    (first,) = [block for block in blocks if block.gap]
+    passed_s = bench.devices[1].opened_s - begin_s
+    # To a delivery's length: the last of several was complete some time before it was taken.
+    assert first.start_sample / RATE_HZ == pytest.approx(passed_s, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("period_ms", "rate_hz"),
+    [*((period_ms, RATE_HZ) for period_ms in (5, 10, 15, 20, 30, 100)), (20, 48_000)],
+)
+def test_a_loop_that_rests_keeps_up_whatever_the_length_of_a_delivery(
+    period_ms: int, rate_hz: int
+) -> None:
+    bench = Bench(make=gathering(period_ms), rate_hz=rate_hz)
     reads, device = rested(bench, 20.0)
     assert device.waiting_s < REST_S + 0.1
     assert device.dropped_s == 0.0 and bench.input.counters.gaps == 0
@@ -75,10 +95,11 @@ def test_a_loop_that_rests_keeps_up_whatever_the_length_of_a_delivery(period_ms:
     assert reads < 20.0 / REST_S
 
 
+@pytest.mark.parametrize("rate_hz", [RATE_HZ, 48_000])
 @pytest.mark.parametrize("stall_s", [5.0, 10.0])
-def test_what_a_full_ring_dropped_moves_the_counter(stall_s: float) -> None:
+def test_what_a_full_ring_dropped_moves_the_counter(stall_s: float, rate_hz: int) -> None:
     """The hole lies behind four seconds that were kept, and is found when these are read."""
-    bench = Bench(make=gathering(20))
+    bench = Bench(make=gathering(20), rate_hz=rate_hz)
     rested(bench, 2.0)
     bench.clock.sleep(stall_s)
     blocks = []
