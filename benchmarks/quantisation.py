@@ -7,7 +7,8 @@ Every recording is staged and passes the front end once; the float network as it
 the package's int8 network then hear the same features. Each gets thresholds of its own, from the
 same negatives, and both are asked which words they miss. To resolve tenths of a point many words
 are needed, so all recordings of the word are taken, those that trained included: here only the
-difference counts. `--repeats` stages each of them again with other noise.
+difference counts. `--repeats` stages each of them again with other noise: that makes the counts
+steadier, but the interval is that of so many recordings, since draws of one are not independent.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from kwsd.evaluate.curve import Curve, peak_after, peaks, smooth
 from kwsd.evaluate.noise import NoisePool
 from kwsd.evaluate.recording import Part, find_recordings, parts_of
 from kwsd.evaluate.selection import select
-from kwsd.evaluate.stage import stage_reel, stage_utterance, wind_reels
+from kwsd.evaluate.stage import Reel, stage_reel, stage_utterance, wind_reels
 from kwsd.evaluate.surroundings import QUIET, Surroundings
 from kwsd.model.find import find_package
 from kwsd.model.package import ModelPackage, load_package
@@ -78,7 +79,14 @@ class Pair:
         if not reel.parts:
             return [], [], 0.0
         ends, (one, two) = self.hear(reel.pcm)
-        return peaks(ends, one)[1].tolist(), peaks(ends, two)[1].tolist(), reel.seconds
+        return heights(ends, one, reel), heights(ends, two, reel), reel.seconds
+
+
+def heights(ends: NDArray[np.int64], smoothed: Scores, reel: Reel) -> list[float]:
+    """Peaks of each recording of a reel for itself, as `kwsd.evaluate.judge` counts them."""
+    cuts = np.searchsorted(ends, reel.starts[1:])
+    pieces = zip(np.split(ends, cuts), np.split(smoothed, cuts), strict=True)
+    return [float(height) for piece in pieces for height in peaks(*piece)[1]]
 
 
 _pair: Pair | None = None
@@ -109,11 +117,20 @@ def _parts(paths: tuple[Path, ...]) -> list[Part]:
     return found
 
 
-def report(words: list[tuple[float, float]], negatives: list[list[float]], hours: float) -> None:
-    """Print misses of both at some rates, and how many words only one of them misses."""
+def report(
+    words: list[tuple[float, float]],
+    negatives: list[list[float]],
+    hours: float,
+    repeats: int = 1,
+) -> None:
+    """Print misses of both at some rates, and how many stagings only one of them misses."""
     both = np.array(words)
     curves = [Curve(both[:, i], negatives[i], hours) for i in range(2)]
-    print(f"{len(both)} stagings of the word, {hours:.2f} h of negatives")
+    # What is staged again is no other recording.
+    recordings = len(both) / repeats
+    print(
+        f"{len(both)} stagings of the word, {repeats} of each recording; {hours:.2f} h of negatives"
+    )
     for rate in RATES_PER_HOUR:
         points = [curve.at_rate(rate) for curve in curves]
         if points[0] is None or points[1] is None:
@@ -123,7 +140,8 @@ def report(words: list[tuple[float, float]], negatives: list[list[float]], hours
         lost, won = int(np.sum(missed[1] & ~missed[0])), int(np.sum(missed[0] & ~missed[1]))
         # Interval of a difference of paired proportions (Wald, continuity left out).
         share = (lost - won) / len(both)
-        spread = 1.96 * np.sqrt(max(lost + won - (lost - won) ** 2 / len(both), 0.0)) / len(both)
+        apart, differ = (lost - won) / repeats, (lost + won) / repeats
+        spread = 1.96 * np.sqrt(max(differ - apart**2 / recordings, 0.0)) / recordings
         print(
             f"{rate:4g} FA/h: float misses {100 * missed[0].mean():.2f} %, int8 "
             f"{100 * missed[1].mean():.2f} %; only int8 misses {lost}, only float {won}: "
@@ -167,7 +185,7 @@ def _run(args: argparse.Namespace) -> None:
             "no usable word or no usable negative: name other --positives, --index or --negatives"
         )
     negatives = [[height for row in wrong for height in row[i]] for i in range(2)]
-    report(heard, negatives, sum(row[2] for row in wrong) / 3600)
+    report(heard, negatives, sum(row[2] for row in wrong) / 3600, args.repeats)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,14 @@ it; medians over the sessions. For the drift the last ten seconds count.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import soxr
 
 from benchmarks.echo.material import load
-from benchmarks.echo.processors import Processor, all_processors
+from benchmarks.echo.processors import Processor, all_processors, reference_for
 from benchmarks.echo.rooms import RATE_HZ, FloatArray
 from benchmarks.echo.scenes import CONDITIONS, Scene, wake_scenes
 
@@ -47,7 +48,7 @@ def far_end(scene: Scene, gain: FloatArray) -> FloatArray:
     return (echo + hiss).astype(np.float32)
 
 
-def steps(process: Processor, scenes: list[Scene]) -> dict[str, list[float]]:
+def steps(name: str, process: Processor, scenes: list[Scene]) -> dict[str, list[float]]:
     """ERLE around a change of the volume, and around an under-run."""
     found: dict[str, list[float]] = {}
     for change_db in (0.0, *STEPS_DB):
@@ -56,7 +57,7 @@ def steps(process: Processor, scenes: list[Scene]) -> dict[str, list[float]]:
             time_s = np.arange(scene.echo.shape[1]) / RATE_HZ
             gain = np.where(time_s < CHANGE_S, 1.0, 10 ** (change_db / 20)).astype(np.float32)
             mics = far_end(scene, gain)
-            out = process(mics, scene.reference)[: mics.shape[1]]
+            out = process(mics, reference_for(name, scene))[: mics.shape[1]]
             rows.append([erle_db(mics[0], out, CHANGE_S + at) for at in PLACES_S.values()])
         found[f"volume {change_db:+.0f} dB" if change_db else "nothing"] = list(
             np.median(rows, axis=0)
@@ -64,9 +65,10 @@ def steps(process: Processor, scenes: list[Scene]) -> dict[str, list[float]]:
     rows = []
     for scene in scenes:
         mics = far_end(scene, np.ones(1, np.float32))
-        reference = scene.reference.copy()
+        holed = scene.reference.copy()
         first = int(CHANGE_S * RATE_HZ)
-        reference[first : first + int(UNDER_RUN_S * RATE_HZ)] = 0.0
+        holed[first : first + int(UNDER_RUN_S * RATE_HZ)] = 0.0
+        reference = reference_for(name, replace(scene, reference=holed))
         out = process(mics, reference)[: mics.shape[1]]
         # The missing piece itself cannot be cancelled, nor its reverberation.
         rows.append(
@@ -79,23 +81,23 @@ def steps(process: Processor, scenes: list[Scene]) -> dict[str, list[float]]:
     return found
 
 
-def moves(process: Processor, scenes: list[Scene]) -> dict[str, list[float]]:
+def moves(name: str, process: Processor, scenes: list[Scene]) -> dict[str, list[float]]:
     """ERLE around an echo that suddenly comes later or earlier, as when a player is restarted."""
     found = {}
     first = int(CHANGE_S * RATE_HZ)
-    for name, before, after in (("later", 0, MOVED_SAMPLES), ("earlier", MOVED_SAMPLES, 0)):
+    for where, before, after in (("later", 0, MOVED_SAMPLES), ("earlier", MOVED_SAMPLES, 0)):
         rows = []
         for scene in scenes:
             still = far_end(scene, np.ones(1, np.float32))
             mics = np.roll(still, before, axis=1)
             mics[:, first:] = np.roll(still, after, axis=1)[:, first:]
-            out = process(mics, scene.reference)[: mics.shape[1]]
+            out = process(mics, reference_for(name, scene))[: mics.shape[1]]
             rows.append([erle_db(mics[0], out, CHANGE_S + at) for at in PLACES_S.values()])
-        found[f"echo 25 ms {name}"] = list(np.median(rows, axis=0))
+        found[f"echo 25 ms {where}"] = list(np.median(rows, axis=0))
     return found
 
 
-def drifts(process: Processor, scenes: list[Scene]) -> dict[float, float]:
+def drifts(name: str, process: Processor, scenes: list[Scene]) -> dict[float, float]:
     """ERLE of the last ten seconds under a clock drift."""
     found = {}
     for ppm in DRIFTS_PPM:
@@ -105,7 +107,7 @@ def drifts(process: Processor, scenes: list[Scene]) -> dict[float, float]:
             if ppm:
                 ratio = 1.0 + ppm * 1e-6
                 mics = np.stack([_stretched(mic, ratio) for mic in mics])
-            out = process(mics, scene.reference)[: mics.shape[1]]
+            out = process(mics, reference_for(name, scene))[: mics.shape[1]]
             end_s = mics.shape[1] / RATE_HZ
             values.append(erle_db(mics[0], out, end_s - 10.5, 10.0))
         found[ppm] = float(np.median(values))
@@ -143,13 +145,14 @@ def main() -> int:
     print("| front end | change | " + " | ".join(PLACES_S) + " |")
     print("| --- | --- |" + " --- |" * len(PLACES_S))
     for name, process in chosen.items():
-        for change, values in (steps(process, scenes) | moves(process, scenes)).items():
+        table = steps(name, process, scenes) | moves(name, process, scenes)
+        for change, values in table.items():
             cells = " | ".join(f"{value:.0f}" for value in values)
             print(f"| {name} | {change} | {cells} |", flush=True)
     print("\n| front end | " + " | ".join(f"{ppm:+.0f} ppm" for ppm in DRIFTS_PPM) + " |")
     print("| --- |" + " --- |" * len(DRIFTS_PPM))
     for name, process in chosen.items():
-        cells = " | ".join(f"{value:.0f}" for value in drifts(process, scenes).values())
+        cells = " | ".join(f"{value:.0f}" for value in drifts(name, process, scenes).values())
         print(f"| {name} | {cells} |", flush=True)
     return 0
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.echo.rooms import FloatArray
+from benchmarks.echo.scenes import Scene
 from kwsd.block import BLOCK_SAMPLES, Block
 from kwsd.dsp.backend import open_front_end
 from kwsd.dsp.frontend_config import FrontEndConfig
@@ -21,6 +22,18 @@ Processor = Callable[[FloatArray, FloatArray], FloatArray]
 
 FRAME = 256
 SPEEX_TAIL = 5120
+SEARCH_THEMSELVES = ("nothing", "kwsd", "WebRTC")
+"""How the names begin of front ends that find the bulk delay themselves, or need none."""
+
+
+def reference_for(name: str, scene: Scene) -> FloatArray:
+    """The reference of a scene as a front end of this name gets it.
+
+    Peers without a delay search get the true bulk delay: whoever uses them has to set it.
+    """
+    if name.startswith(SEARCH_THEMSELVES):
+        return scene.reference
+    return np.pad(scene.reference, (scene.delay_samples, 0))[: len(scene.reference)]
 
 
 def nothing(mics: FloatArray, reference: FloatArray) -> FloatArray:

@@ -19,7 +19,12 @@ from pathlib import Path
 
 from benchmarks.echo.judges import Judge, count, hear, own, third_party
 from benchmarks.echo.material import Material, load, read, utterance
-from benchmarks.echo.processors import Processor, all_processors, with_several_detectors
+from benchmarks.echo.processors import (
+    Processor,
+    all_processors,
+    reference_for,
+    with_several_detectors,
+)
 from benchmarks.echo.rooms import RATE_HZ, FloatArray
 from benchmarks.echo.scenes import Scene, noise_scenes, wake_scenes
 from benchmarks.ending import ended
@@ -45,17 +50,14 @@ COLUMNS = (
 
 
 def run_row(
-    process: Processor, judge: Judge, scenes: list[Scene], level_db: float | None, aligned: bool
+    name: str, process: Processor, judge: Judge, scenes: list[Scene], level_db: float | None
 ) -> dict[str, object]:
     """All sessions at one level through one front end."""
     found = words = false_alarms = 0
     seconds = cpu_s = 0.0
     for scene in scenes:
         mics = scene.mix(level_db)
-        reference = scene.reference
-        if aligned:
-            # Peers without a delay search get the true bulk delay.
-            reference = _delayed(reference, scene.delay_samples)
+        reference = reference_for(name, scene)
         began_s = time.process_time()
         detector = process(mics, reference)
         cpu_s += time.process_time() - began_s
@@ -72,12 +74,6 @@ def run_row(
         "seconds": round(seconds, 1),
         "cpu_s": round(cpu_s, 3),
     }
-
-
-def _delayed(reference, samples):  # type: ignore[no-untyped-def]
-    import numpy as np
-
-    return np.pad(reference, (samples, 0))[: len(reference)]
 
 
 def judges_of(options: argparse.Namespace) -> list[tuple[str, Judge, Material]]:
@@ -189,8 +185,7 @@ def _run(options: argparse.Namespace) -> None:
                         level = "none" if level_db is None else f"{level_db:g}"
                         if (judge_name, set_name, name, level) in done:
                             continue
-                        aligned = not name.startswith(("nothing", "kwsd", "WebRTC"))
-                        row = run_row(process, judge, scenes, level_db, aligned)
+                        row = run_row(name, process, judge, scenes, level_db)
                         named = {"judge": judge_name, "set": set_name, "front_end": name}
                         table.writerow({**named, **row})
                         stream.flush()

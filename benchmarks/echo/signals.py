@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.echo.material import load
-from benchmarks.echo.processors import Processor, all_processors
+from benchmarks.echo.processors import Processor, all_processors, reference_for
 from benchmarks.echo.rooms import RATE_HZ, FloatArray
 from benchmarks.echo.scenes import CONDITIONS, Scene, wake_scenes
 
@@ -98,14 +98,15 @@ def quality(near: FloatArray, out: FloatArray) -> tuple[float, float]:
     return pesq_value, stoi_value
 
 
-def measure(process: Processor, scene: Scene, aligned: FloatArray) -> Measures:
+def measure(name: str, process: Processor, scene: Scene) -> Measures:
     """Far end alone, then double talk."""
+    reference = reference_for(name, scene)
     far = (scene.echo + scene.noise).astype(np.float32)
-    out = process(far, aligned)[: far.shape[1]]
+    out = process(far, reference)[: far.shape[1]]
     erle = erle_db(far[0], out)
     reached = np.flatnonzero(erle >= CONVERGED_DB)
     mixed = scene.mix(0.0)
-    heard = process(mixed, aligned)[: mixed.shape[1]]
+    heard = process(mixed, reference)[: mixed.shape[1]]
     lag = lag_of(scene.near[0], heard)
     heard = np.pad(heard[lag:], (0, lag + mixed.shape[1] - len(heard)))
     near_words, out_words = words_of(scene, scene.near[0]), words_of(scene, heard)
@@ -139,12 +140,7 @@ def main() -> int:
     for name, process in processors.items():
         if options.only and options.only not in name:
             continue
-        found = []
-        for scene in scenes:
-            reference = scene.reference
-            if getattr(process, "needs_delay", False):
-                reference = np.pad(reference, (scene.delay_samples, 0))[: len(reference)]
-            found.append(measure(process, scene, reference))
+        found = [measure(name, process, scene) for scene in scenes]
         reached = sum(np.isfinite(row.converged_s) for row in found)
         middle = {
             key: float(np.nanmedian([getattr(row, key) for row in found]))

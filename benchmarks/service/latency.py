@@ -160,6 +160,24 @@ def near(end: float, times: np.ndarray) -> int | None:
     return int(inside[0]) if len(inside) else None
 
 
+def waits_text(wake_samples: list[int]) -> str:
+    """How long the samples at which words were found waited for the end of their block."""
+    if not wake_samples:
+        return "no word was found, so none waited for a full block"
+    waits_ms = [-sample % BLOCK_SAMPLES * 1000 / RATE_HZ for sample in wake_samples]
+    return (
+        f"the samples waited {np.median(waits_ms):.1f} ms (most {max(waits_ms):.1f}) "
+        "for a full block"
+    )
+
+
+def bus_text(published_s: list[float]) -> str:
+    """How long the events took from their making to the subscriber."""
+    if not published_s:
+        return "bus: no event"
+    return f"bus: median {1000 * np.median(published_s):.2f} ms"
+
+
 def one_round(stream: Stream, detected: list[int], settings: list[str]) -> np.ndarray:
     """Play a stream; rows of (stream, total) seconds, one for each word that was found."""
     rows = []
@@ -205,11 +223,10 @@ def one_round(stream: Stream, detected: list[int], settings: list[str]) -> np.nd
             rows.append((detected[in_replay] / RATE_HZ - end / RATE_HZ, arrived[live] - end_s))
     lags_ms = 1000 * lag.lags_s(clock, first - where_played(lag.samples(), stream.samples))
     lags_ms = lags_ms[len(lags_ms) // 10 :]
-    waits_ms = [-event["sample"] % BLOCK_SAMPLES * 1000 / RATE_HZ for _, event in subscriber.wakes]
     print(
         f"of the transport: sound server and ALSA hand over the end of a period {period_ms} ms "
-        f"long after {np.median(lags_ms):.1f} ms (p99 {np.quantile(lags_ms, 0.99):.1f}); the "
-        f"samples waited {np.median(waits_ms):.1f} ms (most {max(waits_ms):.1f}) for a full block",
+        f"long after {np.median(lags_ms):.1f} ms (p99 {np.quantile(lags_ms, 0.99):.1f}); "
+        f"{waits_text([event['sample'] for _, event in subscriber.wakes])}",
         flush=True,
     )
     jitter_ms = 1000 * (clock.offsets_s() - np.quantile(clock.offsets_s(), 0.01))
@@ -218,7 +235,7 @@ def one_round(stream: Stream, detected: list[int], settings: list[str]) -> np.nd
         f"{len(rows)} found in both; "
         f"{len(subscriber.wakes)} events; sound server's jitter: median "
         f"{np.median(jitter_ms):.1f}, p99 {np.quantile(jitter_ms, 0.99):.1f} ms; "
-        f"bus: median {1000 * np.median(published):.2f} ms; "
+        f"{bus_text(published)}; "
         f"daemon's CPU {100 * busy:.1f} %; load {os.getloadavg()[0]:.1f}",
         flush=True,
     )

@@ -27,6 +27,9 @@ from kwsd.source.live import LiveInput, LiveSettings
 
 MEMORY_STEP_S = 60.0
 SETTLED_AFTER_S = 600.0
+LEAST_POINTS = 10
+"""Of the memory, for a line through them to say anything."""
+
 CHURN_SUBSCRIBERS = 5
 
 
@@ -116,11 +119,11 @@ class Outcome:
     counters: dict[str, int]
     wakes_received: int
 
-    def growth_mb_a_day(self) -> float:
-        """Slope of a line through the memory, after the first minutes."""
+    def growth_mb_a_day(self) -> float | None:
+        """Slope of a line through the memory, after the first minutes; None of a short day."""
         points = np.array([point for point in self.memory if point[0] >= SETTLED_AFTER_S])
-        if len(points) < 10:
-            return 0.0
+        if len(points) < LEAST_POINTS:
+            return None
         return float(np.polyfit(points[:, 0], points[:, 1], 1)[0]) * 86_400.0
 
 
@@ -202,6 +205,7 @@ def _run_day(
     )
     service.listen_to(f"ipc://{folder}/control")
     service.run()
+    day.over()
     wall_s, cpu_s = time.monotonic() - began_s, time.process_time() - cpu_s
     service.close()
     deadline_s = time.monotonic() + 5.0

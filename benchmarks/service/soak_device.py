@@ -18,6 +18,8 @@ from kwsd.capture.device import (
 
 PERIOD = 320
 CHANNELS = 3
+AWAY = (Kind.MUTE, Kind.LOSS)
+"""Faults during which there is nothing that the service could hear."""
 
 
 class Day:
@@ -86,10 +88,13 @@ class Day:
             over, self.now = self.now, None
             if over.kind is Kind.MUTE:
                 self._on_event(over, False)
-            if over.kind in (Kind.MUTE, Kind.LOSS):
+            if over.kind in AWAY:
                 self.away_until_s = self.position_s
         while self.now is None and self._coming and self.position_s >= self._coming[-1].at_s:
             fault = self._coming.pop()
+            if fault.kind in AWAY:
+                # What was not heard up to here is not forgiven by what comes.
+                self._deaf_up_to(fault.at_s)
             if fault.seconds > 0:
                 self.now = fault
             if fault.kind is Kind.DRIFT:
@@ -102,10 +107,18 @@ class Day:
 
     def heard(self) -> None:
         """Audio reached the service."""
-        deaf_s = self.position_s - max(self._heard_s, self.away_until_s)
-        if deaf_s > self.deafest_s:
-            self.deafest_s, self.deafest_at_s = deaf_s, self.position_s
+        self._deaf_up_to(self.position_s)
         self._heard_s = self.position_s
+
+    def over(self) -> None:
+        """The service has stopped: what it had not heard until then counts, too."""
+        if self.now is None or self.now.kind not in AWAY:
+            self._deaf_up_to(self.position_s)
+
+    def _deaf_up_to(self, position_s: float) -> None:
+        deaf_s = position_s - max(self._heard_s, self.away_until_s)
+        if deaf_s > self.deafest_s:
+            self.deafest_s, self.deafest_at_s = deaf_s, position_s
 
     def wait_for(self, position_s: float, timeout_s: float) -> bool:
         """Let time pass until the converter is there; False if that takes longer."""
