@@ -93,9 +93,11 @@ void kws_interference_process(kws_interference *f, const float *first, const flo
         f->calm_power += COPY_SHARE * (power_of(f->delayed) - f->calm_power);
         f->left_power += COPY_SHARE * (power_of(output) - f->left_power);
     }
-    /* One signal on two channels: the talker would go with the noise. A filter that has just begun
-     * to learn is not trusted. */
-    if (f->left_power < COPY_RATIO * f->calm_power || f->calm_blocks < WARM_BLOCKS) {
+    /* One signal on two channels: the talker would go with the noise. Wind or a finger at the second
+     * microphone, or a noise that has moved: more would come than go. A filter that has just begun to
+     * learn is not trusted. */
+    const int32_t copies = f->left_power < COPY_RATIO * f->calm_power;
+    if (copies || f->left_power > f->calm_power || f->calm_blocks < WARM_BLOCKS) {
         memcpy(output, f->delayed, KWS_HOP * sizeof(float));
     }
 }

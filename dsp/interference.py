@@ -103,4 +103,6 @@ class InterferenceCanceller:
             self._calm_power += share * (np.float32(np.mean(delayed * delayed)) - self._calm_power)
             self._left_power += share * (np.float32(np.mean(left * left)) - self._left_power)
         copies = self._left_power < np.float32(COPY_RATIO) * self._calm_power
-        return delayed if copies or self._calm_blocks < WARM_BLOCKS else left
+        # Wind or a finger at the second microphone, or a noise that has moved.
+        adds = self._left_power > self._calm_power
+        return delayed if copies or adds or self._calm_blocks < WARM_BLOCKS else left

@@ -55,10 +55,11 @@ class FrontEndMetrics:
     """The loudspeaker is playing."""
 
     noise_floor_dbfs: float
-    """Smallest level of the detector branch within the last seconds."""
+    """Smallest level behind the echo canceller within the last seconds; two microphones are not
+    combined there yet."""
 
     snr_db: float
-    """Level of the detector branch over its floor."""
+    """Level there over that floor."""
 
     doa_deg: float | None
     """Direction of arrival: degrees from straight ahead towards microphone 0. None without two

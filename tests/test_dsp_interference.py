@@ -77,6 +77,23 @@ def test_one_signal_on_two_channels_is_passed_on(gain: float, lag: int) -> None:
     np.testing.assert_array_equal(out[8 * RATE_HZ :], late[8 * RATE_HZ :])
 
 
+@pytest.mark.parametrize("trouble", ["wind", "louder", "moved"])
+def test_what_only_the_second_has_is_kept_out(trouble: str) -> None:
+    """Wind, a finger, a contact: what predicts nothing must not come into the clean one."""
+    noise, _ = noise_and_word()
+    start, rng = 7 * RATE_HZ, np.random.default_rng(5)
+    if trouble == "wind":
+        noise[1, start:] += (0.5 * rng.standard_normal(len(noise[1]) - start)).astype(np.float32)
+    elif trouble == "louder":
+        noise[1, start:] *= 10.0
+    else:
+        noise[:, start:] = heard(0.05 * rng.standard_normal(10 * RATE_HZ), 9)[:, start:]
+    out = run(noise)
+    for first in range(start, 10 * RATE_HZ, RATE_HZ // 4):
+        during = slice(first, first + RATE_HZ // 4)
+        assert db(out[during]) < db(noise[0, during]) + (4.0 if first == start else 1.0)
+
+
 def test_without_the_second_the_first_is_only_late() -> None:
     noise, _ = noise_and_word()
     out = run(noise[:, : 2 * RATE_HZ], usable=False)
@@ -111,6 +128,7 @@ def test_twins_agree() -> None:
     noise, word = noise_and_word()
     mics = noise + word
     mics[1, 3 * RATE_HZ : 4 * RATE_HZ] = 0.0
+    mics[1, 7 * RATE_HZ : 8 * RATE_HZ] *= 20.0
     config = FrontEndConfig(aec=False, voice_branch=False)
     outs = []
     for stage in (FrontEnd(config, 2, False), NativeFrontEnd(config, 2, False)):
