@@ -2,7 +2,10 @@
 
 import argparse
 import json
+import os
+import shutil
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from benchmarks import precision
 from kwsd.errors import AudioError, KwsdError, MissingFileError, OutputError, UsageError
 from kwsd.evaluate import command
 from kwsd.evaluate.scoring import Scorer
+from kwsd.evaluate.selection import select
 from kwsd.model.package import load_package
 
 RATE = 16000
@@ -209,6 +213,29 @@ def test_what_cannot_be_done_is_said_before_any_output(recordings, tone_model, a
     with pytest.raises(error):
         evaluate(tone_model, *(a.format(folder=recordings) for a in arguments))
     assert sorted(recordings.rglob("*")) == before
+
+
+def test_a_longer_phrase_with_the_word_in_it_is_no_negative(recordings):
+    listed = recordings / "longer.csv"
+    rows = [f"other/n{i}.wav,{label}" for i, label in enumerate(("my tone", "tones", "hum", ""))]
+    listed.write_text("\n".join(["path,label", "p0.wav,tone", *rows]) + "\n")
+    chosen = select((), (recordings / "other",), listed, "tone", None)
+    assert [path.name for path in chosen.negatives] == ["n1.wav", "n2.wav", "n3.wav"]
+    listed.unlink()
+
+
+def test_names_that_are_no_text_cost_nothing(recordings, tone_model, tmp_path, capsysbinary):
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/W\xf6rter"))
+    place.mkdir()
+    for number in range(6):
+        name = os.fsdecode(b"K\xfcche%d.wav" % number)
+        shutil.copy(recordings / f"p{number}.wav", place / name)
+    noise, scores = recordings / "other", tmp_path / "scores.csv"
+    words = ["--positives", place, "--negatives", noise, "--scores", scores]
+    assert evaluate(tone_model, *words, "--json", tmp_path / "out.json") == 0
+    assert "K?che3.wav" in scores.read_text()
+    json.loads((tmp_path / "out.json").read_text())
+    capsysbinary.readouterr().out.decode()
 
 
 @pytest.mark.parametrize("bad", [["--workers", "0"], ["--snr-db", "nan"], ["--seed", "x"]])

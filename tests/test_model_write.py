@@ -9,7 +9,7 @@ from model_fixture import package_content, random_net
 
 from kwsd.errors import ModelError, OutputError
 from kwsd.model.package import Sensitivity, load_package
-from kwsd.model.write import write_package
+from kwsd.model.write import DataSource, write_package
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,15 @@ def test_what_is_no_part_of_a_package_is_not_lost(content, tmp_path, name):
         write_package(folder, dataclasses.replace(content, version="2"), replace=True)
     assert files(folder) == before
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_names_that_are_no_text_end_no_hours_of_work(content, tmp_path):
+    named = DataSource("W\udcf6rter", "as supplied", "30 files")
+    package = write_package(
+        tmp_path / "a", dataclasses.replace(content, card="from W\udcf6rter", data=(named,))
+    )
+    assert "W?rter" in (package.path / "CARD.md").read_text()
+    assert "W?rter" in (package.path / "model.toml").read_text()
 
 
 def test_full_disk_leaves_what_was_there(content, tmp_path, small_files):

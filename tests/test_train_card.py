@@ -43,6 +43,7 @@ def facts(synthetic: int, count: int = 10, speakers: str = "ab") -> CardFacts:
 def test_synthetic_positives_are_called_so() -> None:
     card = write_card(facts(10))
     assert "10 synthetic renderings of the word by voices held out of training" in card
+    assert "alone or blended with voices that trained, of the same synthesizer" in card
     assert "say little about people in front of real microphones" in card
     assert "recordings of the word" not in card and "2 speakers" not in card
     assert "(0 of 10) | synthetic voices |" in card
@@ -113,6 +114,15 @@ def test_what_a_network_learnt_from_others_is_said() -> None:
         assert (said in card) == distilled
         assert ("2 networks were trained, and this is the one that is best" in card) != distilled
     assert "networks were trained" not in write_card(facts(0))
+
+
+def test_no_word_found_has_no_latency() -> None:
+    told = facts(0)
+    none = Point(0.99, 10, 10, 0, 12.0)
+    deaf = replace(told, points={"medium": OperatingPoint(none, none)})
+    assert "End of the word to detection at medium: no word was found." in write_card(deaf)
+    assert "nan" not in write_card(deaf)
+    assert "median" in write_card(told)
 
 
 def test_what_lies_in_the_corpus_is_synthetic() -> None:

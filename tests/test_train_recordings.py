@@ -65,6 +65,19 @@ def test_other_wake_words_are_negative_speech(data: Path) -> None:
     ]
 
 
+def test_a_longer_phrase_with_the_word_in_it_is_neither(data: Path) -> None:
+    more = [(f"wake/{i}.opus", "wake", label, "s9", "train", "MIT", "1.0") for i, label in LABELS]
+    write_index(data, *ROWS, *more)
+    lines: list[str] = []
+    kept = {r.path.name: r.role for r in indexed(data, ["jarvis"], "train", lines.append)}
+    assert [f"{i}.opus" in kept for i, _ in LABELS] == [False, False, True, True]
+    assert kept["3.opus"] == "positive"
+    assert "1 of label 'hey jarvis', which has the phrase in it" in lines[0]
+
+
+LABELS = list(enumerate(["hey jarvis", "jarvis_please", "microjarvis", "Jarvis"]))
+
+
 def test_share_alike_recordings_and_impulse_responses_stay_out(data: Path) -> None:
     assert names(data, "computer", "train", "noise") == ["sounds/rain/a.opus"]
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_WORD = re.compile(r"[^\W_]+")
+
 
 def letters(text: str) -> str:
     """What of a label or phrase counts: neither case nor spaces nor underscores."""
@@ -11,3 +15,14 @@ def letters(text: str) -> str:
 def same_word(label: str, phrase: str) -> bool:
     """Whether an index label names the phrase."""
     return letters(label) == letters(phrase)
+
+
+def holds_phrase(label: str, phrase: str) -> bool:
+    """Whether what a label names has the phrase in it, as "hey jarvis" has "jarvis".
+
+    Such a recording is neither: a model that wakes on it is right.
+    """
+    said, wanted = _WORD.findall(label.lower()), _WORD.findall(phrase.lower())
+    places = range(len(said) - len(wanted) + 1)
+    inside = bool(wanted) and any(said[at : at + len(wanted)] == wanted for at in places)
+    return inside and not same_word(label, phrase)

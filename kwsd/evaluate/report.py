@@ -94,7 +94,8 @@ def text(report: Report) -> str:
         lines += [f"  {reason}" for reason in result.skipped[:SKIPPED_SHOWN]]
         if len(result.skipped) > SKIPPED_SHOWN:
             lines.append(f"  and {len(result.skipped) - SKIPPED_SHOWN} more (see --json)")
-    return "\n".join(lines) + "\n"
+    # Names of files may hold bytes that are no text, which standard output refuses.
+    return ("\n".join(lines) + "\n").encode(errors="replace").decode()
 
 
 def positives_text(result: Result) -> str:
@@ -221,7 +222,8 @@ def write_json(report: Report, path: Path) -> None:
 
 def write_scores(report: Report, path: Path) -> None:
     """One row a positive and draw, and one a peak of the negatives."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    # Names of files may hold bytes that are no text.
+    with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(("kind", "path", "time_s", "speaker", "score"))
         for heard in report.result.heard:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kwsd.errors import AudioError, MissingFileError, UsageError
 from kwsd.evaluate.index import read_rows, voice
-from kwsd.evaluate.label import same_word
+from kwsd.evaluate.label import holds_phrase, same_word
 from kwsd.evaluate.recording import find_recordings
 
 
@@ -57,8 +57,8 @@ def select(
     negatives : sequence of Path
         Folders or files.
     index : Path, optional
-        Restricts what it lists: positives to the label, negatives to other labels, both to the
-        split. Files that it does not list stay.
+        Restricts what it lists: positives to the label, negatives to other labels without the word
+        in them, both to the split. Files that it does not list stay.
     label : str
         The word, as the index calls it; as in training neither case nor spaces nor underscores
         count.
@@ -89,7 +89,10 @@ def select(
             return True
         if split is not None and row.get("split") != split:
             return False
-        return _says(row, label) == wanted or not row.get("label")
+        told = row.get("label") or ""
+        if not wanted and holds_phrase(told, label):
+            return False
+        return _says(row, label) == wanted or not told
 
     found = find_recordings(positives) if positives else _listed(rows, label)
     chosen = [path for path in found if fits(path, wanted=True)]

@@ -151,10 +151,11 @@ def write_package(folder: Path, content: PackageContent, replace: bool = False) 
     files = {
         NETWORK_FILE: content.network,
         VECTORS_FILE: archive(content.vectors),
-        CARD_FILE: content.card.encode(),
+        # Names of recordings' folders may hold bytes that are no text.
+        CARD_FILE: content.card.encode(errors="replace"),
         **content.extra_files,
     }
-    files[DESCRIPTION_FILE] = toml_text(description(content, files)).encode()
+    files[DESCRIPTION_FILE] = toml_text(description(content, files)).encode(errors="replace")
     return install(folder, files)
 
 

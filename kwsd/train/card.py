@@ -113,8 +113,8 @@ def _judged_text(facts: CardFacts) -> str:
         words.append(f"{recorded} development recordings of the word that did not train{by}")
     if synthetic:
         words.append(
-            f"{synthetic} synthetic renderings of the word by voices held out of training, of the "
-            "same synthesizer that made the training voices"
+            f"{synthetic} synthetic renderings of the word by voices held out of training, alone "
+            "or blended with voices that trained, of the same synthesizer"
         )
     told = (
         "int8 model through the whole chain (one microphone, no playback) on "
@@ -130,6 +130,17 @@ def _judged_text(facts: CardFacts) -> str:
     return told + (
         "The thresholds were chosen on these same clips, so expect somewhat more of both errors "
         "elsewhere."
+    )
+
+
+def _latency_text(latencies_ms: list[float]) -> str:
+    said = "End of the word to detection at medium: "
+    if not latencies_ms:
+        return said + "no word was found."
+    median, p95 = np.percentile(latencies_ms, [50, 95])
+    return (
+        f"{said}median {median:.0f} ms, 95th percentile {p95:.0f} ms (end of the word by energy, "
+        "good to some 50 ms)."
     )
 
 
@@ -182,8 +193,6 @@ def write_card(facts: CardFacts) -> str:
     """Markdown text of a card."""
     content, result, points = facts.content, facts.result, facts.points
     medium, said_by = points["medium"].close.threshold, _said_by(facts)
-    latencies = result.latencies_ms(medium)
-    median, p95 = np.percentile(latencies, [50, 95]) if latencies else (float("nan"),) * 2
     lines = [
         f"# {content.name}",
         "",
@@ -215,8 +224,7 @@ def write_card(facts: CardFacts) -> str:
             for name, point in points.items()
         ),
         "",
-        f"End of the word to detection at medium: median {median:.0f} ms, 95th percentile "
-        f"{p95:.0f} ms (end of the word by energy, good to some 50 ms).",
+        _latency_text(result.latencies_ms(medium)),
         "",
         "Speakers with most misses at medium:",
         "",

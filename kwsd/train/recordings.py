@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kwsd.errors import AudioError, ConfigError, MissingFileError
 from kwsd.evaluate.index import Row, read_rows
-from kwsd.evaluate.label import same_word
+from kwsd.evaluate.label import holds_phrase, same_word
 from kwsd.evaluate.recording import reachable
 from kwsd.progress import Report, silent
 
@@ -119,6 +119,8 @@ def indexed(
             left_out[f"{name} (folder {top})"] += 1
         elif SHARE_ALIKE.search(licence):
             left_out[f"{name} ({licence})"] += 1
+        elif any(holds_phrase(row.cells["label"], phrase) for phrase in phrases):
+            left_out[f"label {row.cells['label']!r}, which has the phrase in it"] += 1
         else:
             said = next((p for p in phrases if same_word(row.cells["label"], p)), "")
             role = "positive" if said else _negative_role(row, top)
