@@ -11,6 +11,11 @@ EX_CANTCREAT = 73
 EX_CONFIG = 78
 
 
+def first_line(error: Exception) -> str:
+    """Of what an error of a library says; its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class KwsdError(Exception):
     """Base of every error that a user can cause or must know of.
 

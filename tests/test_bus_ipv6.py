@@ -17,9 +17,9 @@ from fake_kwsd import FakeKwsd
 
 from kwsd.bridge.listener import subscribe
 from kwsd.bridge.settings import BridgeSettings
-from kwsd.ctl.connect import allow_ipv6
 from kwsd.kwsctl import main as kwsctl
 from kwsd.sink.curve import SecuredEndpoint
+from kwsd.sink.ipv6 import allow_ipv6
 
 EXAMPLE = Path(__file__).parent.parent / "examples/subscribe.py"
 

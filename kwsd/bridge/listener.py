@@ -14,9 +14,10 @@ from typing import Any
 import zmq
 
 from kwsd.bridge.settings import BridgeSettings
-from kwsd.ctl.connect import RENEW_S, Subscription, allow_ipv6
+from kwsd.ctl.connect import RENEW_S, Subscription
 from kwsd.errors import ConfigError
 from kwsd.sink.curve_client import KeyFile, secure_client
+from kwsd.sink.ipv6 import allow_ipv6
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ import zmq
 
 from kwsd.errors import KwsdError, UsageError
 from kwsd.sink.endpoint import places_looked_at
+from kwsd.sink.ipv6 import allow_ipv6
 
 RENEW_S = 30.0
 """So long without a message, and a client subscribes anew: the daemon has a beat each second."""
@@ -40,15 +41,6 @@ def connect(
         raise UsageError(
             f"{option} {endpoint}: {zmq.strerror(error.errno or 0)}; must be {allowed}"
         ) from None
-
-
-def allow_ipv6(channel: Any, endpoint: str) -> None:
-    """Let a socket take an IPv6 address, ``tcp://[::1]:5577``; before it is connected.
-
-    Not for names: libzmq would try the IPv6 address alone of a name that has both, and the daemon
-    may have bound the other.
-    """
-    channel.setsockopt(zmq.IPV6, int("[" in endpoint))
 
 
 class Subscription:

@@ -20,8 +20,9 @@ from kwsd.errors import (
     ModelError,
     OutputError,
     UsageError,
+    first_line,
 )
-from kwsd.model.verify import UNREADABLE, first_line
+from kwsd.model.verify import UNREADABLE
 from kwsd.model.write import archive
 from kwsd.output_file import OutputFile
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def parts_of(path: Path, longest_s: float = PART_S) -> list[Part]:
         It cannot be read.
     """
     try:
-        with SoundFile(path) as file:
+        with closing(SoundFile(path)) as file:
             check_rate(file.sample_rate_hz, str(path))
             seconds = file.known_frames() / file.sample_rate_hz
     except OSError as error:
@@ -124,7 +124,7 @@ def read_part(part: Part) -> FloatArray:
         It cannot be decoded or is silent.
     """
     try:
-        with SoundFile(part.path) as file:
+        with closing(SoundFile(part.path)) as file:
             rate_hz = file.sample_rate_hz
             start, end = (
                 round(time_s * rate_hz) for time_s in (part.start_s, part.start_s + part.seconds)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kwsd.errors import ModelError
+from kwsd.errors import ModelError, first_line
 from kwsd.model.package import ModelPackage, TensorSpec
 from kwsd.runtime.base import Session
 
@@ -55,11 +55,6 @@ def load_vectors(package: ModelPackage) -> dict[str, NDArray[Any]]:
         raise ModelError(
             f"{file} cannot be read: {first_line(error)}; install the package again"
         ) from None
-
-
-def first_line(error: Exception) -> str:
-    """Of what an error says; its kind where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _steps(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kwsd.errors import MissingFileError, ModelError, RuntimeUnavailable
+from kwsd.errors import MissingFileError, ModelError, RuntimeUnavailable, first_line
 from kwsd.model.package import ModelPackage, TensorSpec
 from kwsd.runtime.base import Probe, Tensors
 
@@ -118,7 +118,7 @@ class LiteRtSession:
         # Also a tensor whose name is no UTF-8, or whose type numpy does not have.
         except (ValueError, TypeError, RuntimeError) as error:
             raise ModelError(
-                f"{where} cannot be loaded: {_first_line(error)}; install the package again"
+                f"{where} cannot be loaded: {first_line(error)}; install the package again"
             ) from None
         self._where = where
         self._interpreter = interpreter
@@ -139,14 +139,10 @@ class LiteRtSession:
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             raise ModelError(
-                f"{self._where} cannot be run: {_first_line(error)}; install the package again"
+                f"{self._where} cannot be run: {first_line(error)}; install the package again"
             ) from None
         return {n: self._interpreter.get_tensor(i) for n, i in self._output_index.items()}
 
     def close(self) -> None:
         """Drop the interpreter."""
         self._interpreter = None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -17,6 +17,7 @@ from kwsd.errors import BusError
 from kwsd.event import SCHEMA_VERSION, Event, to_json
 from kwsd.sink.curve import CurveGate, SecuredEndpoint
 from kwsd.sink.endpoint import check_endpoint
+from kwsd.sink.ipv6 import allow_ipv6
 from kwsd.sink.socket_lock import SocketLock
 
 _POLLIN = int(zmq.POLLIN)
@@ -110,7 +111,7 @@ class BusSink:
         channel.setsockopt(zmq.MAXMSGSIZE, LARGEST_SUBSCRIPTION_BYTES)
         # Verbose: a second subscriber to a known topic must be seen too, to get the state.
         channel.setsockopt(zmq.XPUB_VERBOSE, 1)
-        channel.setsockopt(zmq.IPV6, int("[" in endpoint))
+        allow_ipv6(channel, endpoint)
         if self._gate is not None:
             self._gate.secure(channel)
         try:

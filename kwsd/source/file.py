@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +130,7 @@ class FileSource:
         if self._frames is None or not self._file.seekable:
             return
         try:
-            with SoundFile(Path(self._path)) as probe:
+            with closing(SoundFile(Path(self._path))) as probe:
                 probe.seek(self._frames - 1)
                 found = len(probe.read(1))
         except DecodingError as error:

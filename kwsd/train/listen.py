@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def read_audio(path: Path) -> FloatArray:
 def read_response(path: Path) -> FloatArray:
     """As `read_audio`, however short or quiet: an impulse response is both."""
     try:
-        with SoundFile(path) as file:
+        with closing(SoundFile(path)) as file:
             pcm, rate_hz = file.read(file.known_frames()), file.sample_rate_hz
     except OSError as error:
         raise AudioError(f"{path} cannot be read: {error.strerror or error}") from None

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kwsd.digest import sha256_hex
 from kwsd.errors import UsageError
 from kwsd.evaluate.label import letters
 from kwsd.model.package import ModelPackage
@@ -162,12 +161,14 @@ def pools_key(plan: Plan, spoken: Sequence[Spoken]) -> str:
     )
 
 
-def checkpoint_key(plan: Plan, spoken: Sequence[Spoken]) -> str:
-    """Names what a training has learnt from, how, and chosen by: another one keeps its own."""
-    start = None if plan.start is None else sha256_hex(plan.start.network.read_bytes())
+def checkpoint_key(plan: Plan, spoken: Sequence[Spoken], start_sha256: str = "") -> str:
+    """Names what a training has learnt from, how, and chosen by: another one keeps its own.
+
+    `start_sha256` is that of the network it begins with, as it was read.
+    """
     return recipe_key(
         [pools_key(plan, spoken), plan.teacher, [target.out is None for target in plan.targets]]
-        + [replace(plan.fit, loaders=0), start]
+        + [replace(plan.fit, loaders=0), start_sha256]
         + [(stamp(item.path), item.role, item.phrase) for item in plan.develop]
     )
 

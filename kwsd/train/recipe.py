@@ -121,7 +121,7 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         report,
         workers=plan.workers,
     )
-    key = checkpoint_key(plan, spoken)
+    key = checkpoint_key(plan, spoken, start_sha256)
     checkpoints = [plan.work / f"checkpoint-{key}-{n}.pt" for n in range(plan.networks)]
     learnt = learn(plan, pools, lessons, rehearsal, checkpoints, start, list(selections), report)
     phrases = len(plan.targets)
