@@ -8,7 +8,14 @@ from unknown_length import write_unknown_length
 
 from kwsd.errors import AudioError, MissingFileError, UsageError
 from kwsd.evaluate.noise import NoisePool, loudest_energy, noise_gain, usable_noise
-from kwsd.evaluate.recording import Part, find_recordings, parts_of, read_part, speech_bounds
+from kwsd.evaluate.recording import (
+    Part,
+    find_recordings,
+    parts_of,
+    read_part,
+    saying,
+    speech_bounds,
+)
 from kwsd.evaluate.rooms import Room
 from kwsd.evaluate.selection import read_index, select
 from kwsd.evaluate.stage import FLOOR_DBFS, stage_reel, stage_utterance, wind_reels
@@ -143,6 +150,26 @@ def test_a_click_long_after_the_word_is_no_part_of_it():
     onset, end = speech_bounds(pcm.astype(np.float32))
     assert onset / RATE == pytest.approx(0.5, abs=0.03)
     assert end / RATE == pytest.approx(1.1, abs=0.03)
+
+
+def test_a_click_long_before_the_word_is_no_part_of_it_and_a_first_word_is():
+    pcm = np.concatenate([np.zeros(RATE), word()])
+    pcm[2000:2100] = 0.2
+    onset, end = speech_bounds(pcm.astype(np.float32))
+    assert onset / RATE == pytest.approx(1.5, abs=0.03)
+    assert end / RATE == pytest.approx(2.1, abs=0.03)
+    pcm[2000:4000] = 0.2 * np.sin(np.arange(2000))
+    onset, end = speech_bounds(pcm.astype(np.float32))
+    assert onset / RATE == pytest.approx(0.125, abs=0.03)
+    assert end / RATE == pytest.approx(2.1, abs=0.03)
+
+
+def test_a_recording_of_many_minutes_is_no_saying(tmp_path):
+    path = write(tmp_path / "minutes.flac", np.zeros(601 * 8000), rate=8000)
+    with pytest.raises(AudioError, match="minutes.flac is 601 s long.*cut it out"):
+        saying(path)
+    path = write(tmp_path / "seconds.wav", word())
+    assert saying(path) == only_part(path)
 
 
 def test_a_recording_that_is_speech_throughout_is_taken_whole():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from kwsd.errors import AudioError
-from kwsd.evaluate.recording import Part, parts_of
+from kwsd.evaluate.recording import Part, parts_of, saying
 from kwsd.evaluate.selection import Positive, Selection
 from kwsd.evaluate.stage import wind_reels
 
@@ -52,17 +52,9 @@ def plan(selection: Selection) -> tuple[list[Job], list[str]]:
     positives: list[tuple[Part, Positive]] = []
     for positive in selection.positives:
         try:
-            first, *more = parts_of(positive.path)
+            positives.append((saying(positive.path), positive))
         except AudioError as error:
             skipped.append(str(error))
-            continue
-        if more:
-            skipped.append(
-                f"{positive.path} is {first.seconds * (1 + len(more)):.0f} s long: "
-                "a positive holds the word once; cut it out"
-            )
-            continue
-        positives.append((first, positive))
     negatives: list[Part] = []
     for path in selection.negatives:
         try:

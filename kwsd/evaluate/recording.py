@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,12 @@ from kwsd.errors import AudioError, MissingFileError
 from kwsd.source.condition import check_rate
 from kwsd.source.sound_file import SoundFile
 
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au"})
+SUFFIXES = frozenset(
+    {".wav", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf"}
+    | {".m4a", ".aac", ".mp4", ".wma", ".amr", ".3gp", ".webm"}
+)
+"""What is looked for in folders. The last ones cannot be decoded: they are listed as that, for
+whoever has them counts on them."""
 
 SILENT_DBFS = -65.0
 """A recording whose loudest 10 ms are below this holds nothing to hear."""
@@ -34,6 +40,9 @@ PRE_EMPHASIS = 0.7
 LONGEST_PAUSE_HOPS = 25
 """A silence up to this long belongs to the utterance."""
 
+SHORTEST_SYLLABLE_HOPS = 6
+"""What is shorter, and far from the utterance, is a click of the recorder and no part of it."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -46,7 +55,7 @@ class Part:
     """Where the stretch begins."""
 
     seconds: float
-    """How long it is."""
+    """How long it is; infinite: up to the end of the file."""
 
 
 def find_recordings(paths: Iterable[Path]) -> list[Path]:
@@ -110,6 +119,23 @@ def parts_of(path: Path, longest_s: float = PART_S) -> list[Part]:
     return [Part(path, i * seconds / count, seconds / count) for i in range(count)]
 
 
+def saying(path: Path) -> Part:
+    """A recording that holds the word once.
+
+    Raises
+    ------
+    AudioError
+        It cannot be read, or is longer than any saying.
+    """
+    first, *more = parts_of(path)
+    if more:
+        raise AudioError(
+            f"{path} is {first.seconds * (1 + len(more)):.0f} s long: a positive holds the word "
+            "once: cut it out"
+        )
+    return first
+
+
 def read_part(part: Part) -> FloatArray:
     """First channel of a part at 16 kHz.
 
@@ -123,18 +149,8 @@ def read_part(part: Part) -> FloatArray:
     AudioError
         It cannot be decoded or is silent.
     """
-    try:
-        with closing(SoundFile(part.path)) as file:
-            rate_hz = file.sample_rate_hz
-            start, end = (
-                round(time_s * rate_hz) for time_s in (part.start_s, part.start_s + part.seconds)
-            )
-            if start > 0:
-                file.seek(start)
-            audio = file.read(end - start)
-    except OSError as error:
-        raise AudioError(f"{part.path} cannot be read: {error.strerror or error}") from None
-    pcm = np.nan_to_num(audio[:, 0], nan=0.0, posinf=0.0, neginf=0.0)
+    stored, rate_hz = first_channel(part)
+    pcm = np.nan_to_num(stored, nan=0.0, posinf=0.0, neginf=0.0)
     if rate_hz != SAMPLE_RATE_HZ:
         pcm = soxr.resample(pcm, rate_hz, SAMPLE_RATE_HZ)
     if len(pcm) < SHORTEST_S * SAMPLE_RATE_HZ:
@@ -142,6 +158,26 @@ def read_part(part: Part) -> FloatArray:
     if levels_dbfs(pcm).max() < SILENT_DBFS:
         raise AudioError(f"{part.path} is silent: nothing in it is above {SILENT_DBFS:g} dBFS")
     return np.asarray(pcm, dtype=np.float32)
+
+
+def first_channel(part: Part) -> tuple[FloatArray, int]:
+    """A part as it is stored, float32 [samples], and its rate (Hz).
+
+    Raises
+    ------
+    AudioError
+        It cannot be decoded.
+    """
+    try:
+        with closing(SoundFile(part.path)) as file:
+            rate_hz = file.sample_rate_hz
+            start, end_s = round(part.start_s * rate_hz), part.start_s + part.seconds
+            end = file.known_frames() if math.isinf(end_s) else round(end_s * rate_hz)
+            if start > 0:
+                file.seek(start)
+            return np.ascontiguousarray(file.read(end - start)[:, 0]), rate_hz
+    except OSError as error:
+        raise AudioError(f"{part.path} cannot be read: {error.strerror or error}") from None
 
 
 def levels_dbfs(pcm: FloatArray) -> FloatArray:
@@ -161,8 +197,9 @@ def speech_bounds(pcm: FloatArray, pre_emphasis: float = PRE_EMPHASIS) -> tuple[
 
     The levels of 10 ms of the pre-emphasised signal, averaged over 30 ms, are compared with a
     limit 25 dB below the loudest, or 8 dB above the room's level where that is higher. Pauses up
-    to 250 ms belong to the utterance. Reverberation counts as speech: the estimate is good to some
-    50 ms (measured: docs/benchmarks/models.md, "Where a word ends").
+    to 250 ms belong to the utterance; before a longer one only what lasts as long as a syllable
+    counts. Reverberation counts as speech: the estimate is good to some 50 ms (measured:
+    docs/benchmarks/models.md, "Where a word ends").
 
     Returns
     -------
@@ -176,12 +213,17 @@ def speech_bounds(pcm: FloatArray, pre_emphasis: float = PRE_EMPHASIS) -> tuple[
     floor = float(np.percentile(level, 10))
     loud = smooth >= max(top - SPEECH_RANGE_DB, min(floor + ABOVE_FLOOR_DB, top - 3.0))
     peak = int(np.argmax(smooth))
-    first, last = int(np.argmax(loud)), peak + _reach(loud[peak:])
-    return first * HOP_SAMPLES, (last + 1) * HOP_SAMPLES
+    stretches = _stretches(loud)
+    last = next(stretch[-1] for stretch in stretches if stretch[-1] >= peak)
+    first = next(
+        stretch[0]
+        for stretch in stretches
+        if stretch[-1] >= peak or len(stretch) >= SHORTEST_SYLLABLE_HOPS
+    )
+    return int(first) * HOP_SAMPLES, (int(last) + 1) * HOP_SAMPLES
 
 
-def _reach(loud: NDArray[np.bool_]) -> int:
-    """Last loud place that no pause separates from the first."""
+def _stretches(loud: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
+    """Loud places, apart where a pause separates them."""
     places = np.flatnonzero(loud)
-    breaks = np.flatnonzero(np.diff(places) > LONGEST_PAUSE_HOPS)
-    return int(places[breaks[0]] if len(breaks) else places[-1])
+    return np.split(places, np.flatnonzero(np.diff(places) > LONGEST_PAUSE_HOPS) + 1)
