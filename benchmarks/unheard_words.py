@@ -173,10 +173,7 @@ def _asked(args: argparse.Namespace) -> tuple[list[Group], Rehearsal]:
     others = [r for r in parts["dev"] if r.phrase not in args.unheard]
     others += [r for folder in args.dev_negatives for r in plain_folder(folder, "speech")]
     positives = [(i, positive) for i, group in enumerate(groups) for positive in group.positives]
-    rehearsal = rehearse(positives, others, args.work, _say, [QUIET])
-    if rehearsal is None:
-        raise UsageError("no recordings of the words to judge by, or none of anything else")
-    return groups, rehearsal
+    return groups, rehearse(positives, others, args.work, _say, [QUIET])
 
 
 def _say(line: str) -> None:

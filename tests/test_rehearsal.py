@@ -11,6 +11,7 @@ import soundfile
 pytest.importorskip("soxr", reason="training pools need soxr")
 pytest.importorskip("pyroomacoustics", reason="training needs pyroomacoustics")
 
+from kwsd.errors import AudioError  # noqa: E402
 from kwsd.evaluate.selection import Positive  # noqa: E402
 from kwsd.evaluate.surroundings import QUIET  # noqa: E402
 from kwsd.train.recordings import Recording  # noqa: E402
@@ -42,7 +43,6 @@ def test_words_are_heard_in_quiet_rooms_noise_and_playback(tmp_path, positives) 
     lines: list[str] = []
     negatives = [other(tmp_path, "speech"), other(tmp_path, "noise")]
     found = rehearse(positives, negatives, tmp_path / "kept", lines.append)
-    assert found is not None
     assert found.phrases.tolist() == [0, 1] * 4
     # Negatives are heard as they are and in rooms.
     assert found.hours == pytest.approx(12.0 / 3600, rel=0.01)
@@ -57,7 +57,6 @@ def test_words_are_heard_in_quiet_rooms_noise_and_playback(tmp_path, positives) 
     assert noisy > quiet + 2.0
     # The second word finds the negatives ready.
     again = rehearse(positives, negatives, tmp_path / "kept", lines.append)
-    assert again is not None
     np.testing.assert_array_equal(again.words, found.words)
     assert len(list((tmp_path / "kept").glob("heard-*.npz"))) == 4
 
@@ -66,7 +65,9 @@ def test_without_noise_words_are_heard_as_they_are_and_in_rooms(tmp_path, positi
     (tmp_path / "broken.wav").write_text("no recording")
     some = [*positives, (1, Positive(tmp_path / "broken.wav", ""))]
     found = rehearse(some, [other(tmp_path, "speech")], tmp_path / "kept", lambda line: None)
-    assert found is not None and found.phrases.tolist() == [0, 1] * 2
+    assert found.phrases.tolist() == [0, 1] * 2
+    assert found.said == {0: 1, 1: 1}
+    assert found.negatives_s == pytest.approx(3.0, rel=0.01)
     word, roomy = (
         found.words[first:end].astype(np.float32).mean(axis=1) for first, end in found.bounds[::2]
     )
@@ -77,7 +78,7 @@ def test_without_noise_words_are_heard_as_they_are_and_in_rooms(tmp_path, positi
 def test_negatives_are_heard_where_words_are(tmp_path, positives) -> None:
     some = [other(tmp_path, "speech")]
     found = rehearse(positives, some, tmp_path / "kept", lambda line: None, [QUIET])
-    assert found is not None and found.hours == pytest.approx(3.0 / 3600, rel=0.01)
+    assert found.hours == pytest.approx(3.0 / 3600, rel=0.01)
 
 
 def test_what_was_heard_of_another_recording_is_not_used(tmp_path, positives) -> None:
@@ -85,16 +86,15 @@ def test_what_was_heard_of_another_recording_is_not_used(tmp_path, positives) ->
     first = rehearse(positives, some, tmp_path / "kept", lambda line: None, [QUIET])
     recording(tmp_path, "speech", 2.0, 0.05)
     again = rehearse(positives, some, tmp_path / "kept", lambda line: None, [QUIET])
-    assert first is not None and again is not None
     assert first.hours == pytest.approx(3.0 / 3600, rel=0.01)
     assert again.hours == pytest.approx(2.0 / 3600, rel=0.01)
 
 
-def test_nothing_to_rehearse_with_is_said_by_none(tmp_path, positives) -> None:
-    assert rehearse(positives, [], tmp_path / "kept", lambda line: None) is None
-
-
-def test_negatives_that_cannot_be_used_are_none(tmp_path, positives) -> None:
-    soundfile.write(tmp_path / "nothing.wav", np.zeros(0), RATE_HZ)
-    empty = Recording(tmp_path / "nothing.wav", "speech", "some", "as supplied", 0.0)
-    assert rehearse(positives, [empty], tmp_path / "kept", lambda line: None) is None
+def test_words_and_negatives_of_which_nothing_is_heard_are_refused(tmp_path, positives) -> None:
+    soundfile.write(tmp_path / "nothing.wav", np.zeros(RATE_HZ), RATE_HZ)
+    silent = Recording(tmp_path / "nothing.wav", "speech", "some", "as supplied", 1.0)
+    with pytest.raises(AudioError, match="of anything but the words can be used"):
+        rehearse(positives, [silent], tmp_path / "kept", lambda line: None)
+    words = [(0, Positive(tmp_path / "nothing.wav", ""))]
+    with pytest.raises(AudioError, match="of the words can be used"):
+        rehearse(words, [other(tmp_path, "speech")], tmp_path / "kept", lambda line: None)

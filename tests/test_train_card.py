@@ -16,9 +16,10 @@ from kwsd.evaluate.result import Heard, Peak, Result
 pytest.importorskip("torch", reason="the recipe needs torch: pip install 'kwsd[train]'")
 
 from kwsd.train.card import CardFacts, write_card  # noqa: E402
+from kwsd.train.corpus import held_out  # noqa: E402
 from kwsd.train.operating_points import OperatingPoint  # noqa: E402
 from kwsd.train.pools import Spoken  # noqa: E402
-from kwsd.train.recipe import _synthetic  # noqa: E402
+from kwsd.train.recipe import _renderings  # noqa: E402
 
 
 def facts(synthetic: int, count: int = 10, speakers: str = "ab") -> CardFacts:
@@ -41,9 +42,9 @@ def facts(synthetic: int, count: int = 10, speakers: str = "ab") -> CardFacts:
 
 
 def test_synthetic_positives_are_called_so() -> None:
-    card = write_card(facts(10))
-    assert "10 synthetic renderings of the word by voices held out of training" in card
-    assert "alone or blended with voices that trained, of the same synthesizer" in card
+    card = write_card(replace(facts(10), mixed=7))
+    assert "10 synthetic renderings of the word, of the same synthesizer (3 by voices held" in card
+    assert "out of training, 7 by mixtures of such a voice with one that trained)" in card
     assert "say little about people in front of real microphones" in card
     assert "recordings of the word" not in card and "2 speakers" not in card
     assert "(0 of 10) | synthetic voices |" in card
@@ -131,5 +132,10 @@ def test_what_lies_in_the_corpus_is_synthetic() -> None:
         for path in ("work/word/corpus/positive/0.flac", "data/wake/0.flac")
     )
     result = Result(heard, (), {}, 1.0, ())
-    assert _synthetic(result, Spoken("word", Path("work/word/corpus"))) == 1
-    assert _synthetic(result, Spoken("word")) == 0
+    assert _renderings(result, Spoken("word", Path("work/word/corpus"))) == [heard[0]]
+    assert _renderings(result, Spoken("word")) == []
+
+
+def test_a_mixture_with_a_voice_that_trained_is_not_held_out() -> None:
+    assert held_out(["af_bella"]) and held_out(["af_bella", "bm_george"])
+    assert not held_out(["af_bella", "am_eric"])

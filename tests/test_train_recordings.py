@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from kwsd.errors import AudioError, ConfigError, MissingFileError
 from kwsd.evaluate.label import same_word
@@ -273,5 +275,19 @@ def test_plain_folders_are_read_in_a_fixed_order(tmp_path: Path) -> None:
 def test_folders_that_are_missing_or_empty_are_errors(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="is not a folder"):
         plain_folder(tmp_path / "nowhere", "positive")
-    with pytest.raises(AudioError, match="holds no recordings"):
+    with pytest.raises(MissingFileError, match="no recording in it"):
         plain_folder(tmp_path, "positive")
+
+
+def test_files_say_how_long_they_are_where_no_index_does(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros((24_000, 2)), 16_000)
+    soundfile.write(tmp_path / "b.aiff", np.zeros(4_000), 8_000)
+    (tmp_path / "memo.m4a").write_bytes(b"no libsndfile reads this")
+    found = plain_folder(tmp_path, "positive")
+    # What cannot be decoded is found and told of when it is heard: nobody counts on it in vain.
+    assert [(r.path.name, r.seconds) for r in found] == [
+        ("a.wav", 1.5),
+        ("b.aiff", 0.5),
+        ("memo.m4a", 0.0),
+    ]
+    assert amounts(found) == [(tmp_path.name, "as supplied", "3 files, 0.00 h")]

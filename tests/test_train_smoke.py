@@ -175,6 +175,31 @@ def test_silent_recordings_do_not_count(
     assert not (tmp_path / "model").exists()
 
 
+def test_silent_recordings_to_judge_by_are_refused_before_the_training(
+    tmp_path: Path, folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judges = tmp_path / "judges"
+    judges.mkdir()
+    for number in range(9):
+        pcm = np.zeros(RATE_HZ) if number < 6 else chirp_word(np.random.default_rng(number))
+        soundfile.write(judges / f"{number}.wav", pcm, RATE_HZ)
+    arguments = command(folders, tmp_path / "work", tmp_path / "model", steps=100)
+    arguments[arguments.index("--dev-positives") + 1] = str(judges)
+    assert main(arguments) == 65
+    message = capsys.readouterr().err
+    assert "to judge 'chirp word' by: 3 usable positives: at least 5" in message
+    assert "step 100" not in message
+    # What was made before it is there for the next run, which says again what it skips.
+    assert list((tmp_path / "work").glob("pools-*"))
+    arguments[arguments.index("--dev-positives") + 1] = str(folders / "word-dev")
+    assert main([*arguments, "--steps", "6"]) == 0
+    message = capsys.readouterr().err
+    assert "skipped: " in message and "silent.wav" in message and "text.wav" in message
+    # The card counts what trained.
+    card = (tmp_path / "model" / "chirp_word" / "CARD.md").read_text()
+    assert "| word | as supplied | 30 files, 0.01 h |" in card
+
+
 def low_word(rng: np.random.Generator) -> np.ndarray:
     """Another "word": a falling sweep."""
     return chirp_word(rng)[::-1].copy()

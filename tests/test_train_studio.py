@@ -18,7 +18,7 @@ from kwsd.evaluate.rooms import Room  # noqa: E402
 from kwsd.evaluate.surroundings import within_range  # noqa: E402
 from kwsd.train import residue  # noqa: E402
 from kwsd.train.copies import coded, synthetic_copy, vary, whole  # noqa: E402
-from kwsd.train.listen import read_audio  # noqa: E402
+from kwsd.train.listen import known_length_s, read_audio, stretches  # noqa: E402
 from kwsd.train.measured_rooms import measured_rooms  # noqa: E402
 from kwsd.train.residue import KEPT_SAMPLES, over_playback  # noqa: E402
 from kwsd.train.studio import (  # noqa: E402
@@ -163,6 +163,23 @@ def test_room_tone_is_neither_silence_nor_a_second_saying(tmp_path: Path) -> Non
         return len(heard.tones)
 
     assert (tones("tone"), tones("twice"), tones("silent")) == (2, 0, 0)
+
+
+def test_a_long_recording_is_worked_on_in_stretches(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    pcm = np.concatenate([0.1 * rng.standard_normal(350 * 8000), np.zeros(350 * 8000)])
+    path = tmp_path / "podcast.flac"
+    soundfile.write(path, pcm, 8000)
+    loud, silent = stretches(path)
+    assert known_length_s(loud) == known_length_s(silent) == 350.0
+    assert len(read_audio(loud)) == 350 * RATE_HZ
+    with pytest.raises(AudioError, match="podcast.flac from 350 s on: silent"):
+        read_audio(silent)
+    # One that is said to be a word is refused: nobody says it for minutes.
+    ((_, heard),) = work_through([Piece("recorded word", 0, path)], Studio(7, (), (), ()), 1)
+    assert "700 s long: a positive holds the word once" in heard.skipped
+    (tmp_path / "text.wav").write_text("no recording")
+    assert stretches(tmp_path / "text.wav") == [tmp_path / "text.wav"]
 
 
 def test_an_unreadable_response_is_named(tmp_path: Path) -> None:

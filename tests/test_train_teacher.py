@@ -14,6 +14,7 @@ pytest.importorskip("pyroomacoustics", reason="training needs pyroomacoustics")
 
 from kwsd.dsp.features import BANDS, HOP_SAMPLES  # noqa: E402
 from kwsd.errors import RuntimeUnavailable  # noqa: E402
+from kwsd.train import lessons  # noqa: E402
 from kwsd.train import teacher as teaching  # noqa: E402
 from kwsd.train.augment import (  # noqa: E402
     TOTAL_FRAMES,
@@ -28,6 +29,7 @@ from kwsd.train.lessons import (  # noqa: E402
     prepare_lessons,
     save_lessons,
 )
+from kwsd.train.listen import known_length_s, stretches  # noqa: E402
 from kwsd.train.pools import Amounts, Pools, Spoken, Word  # noqa: E402
 from kwsd.train.recordings import Recording  # noqa: E402
 from kwsd.train.teacher import (  # noqa: E402
@@ -133,6 +135,20 @@ def test_lessons_are_the_same_whatever_the_number_of_processes(recordings: list[
         np.testing.assert_array_equal(a.frames, b.frames)
         np.testing.assert_array_equal(a.answers, b.answers)
     assert lines[0] == lines[1] and "people 0.0" in lines[0]
+
+
+@needs_the_package
+def test_lessons_are_bounded_in_length(
+    recordings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = [Recording(path, "speech", "set", "CC0", 2.0) for path in recordings * 2]
+
+    def given() -> list[Lesson]:
+        return prepare_lessons([], data, Amounts({}, rooms=2), 3, lambda line: None)
+
+    assert len(given()) == 1
+    monkeypatch.setattr(lessons, "LESSON_S", 2.5 * known_length_s(*stretches(recordings[0])))
+    assert len(given()) == len(recordings)
 
 
 def test_without_its_package_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

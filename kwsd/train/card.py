@@ -37,7 +37,10 @@ class CardFacts:
     """The chosen sensitivities."""
 
     synthetic: int = 0
-    """Judged positives that are held-out synthetic voices; the others are recordings."""
+    """Judged positives that are synthetic; the others are recordings."""
+
+    mixed: int = 0
+    """Of the synthetic ones those of a voice that is held out mixed with one that trained."""
 
     beside: tuple[str, ...] = ()
     """Phrases that were trained together with this one."""
@@ -113,8 +116,9 @@ def _judged_text(facts: CardFacts) -> str:
         words.append(f"{recorded} development recordings of the word that did not train{by}")
     if synthetic:
         words.append(
-            f"{synthetic} synthetic renderings of the word by voices held out of training, alone "
-            "or blended with voices that trained, of the same synthesizer"
+            f"{synthetic} synthetic renderings of the word, of the same synthesizer "
+            f"({synthetic - facts.mixed} by voices held out of training, {facts.mixed} by mixtures "
+            "of such a voice with one that trained)"
         )
     told = (
         "int8 model through the whole chain (one microphone, no playback) on "

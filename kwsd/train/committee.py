@@ -24,7 +24,7 @@ def learn(
     plan: Plan,
     pools: Pools,
     lessons: Sequence[Lesson],
-    rehearsal: Rehearsal | None,
+    rehearsal: Rehearsal,
     checkpoints: Sequence[Path],
     start: FloatNet | None,
     wanted: Sequence[int],
@@ -40,8 +40,8 @@ def learn(
         What windows are drawn from.
     lessons : sequence of Lesson
         What a teacher says of speech.
-    rehearsal : Rehearsal or None
-        Chooses among candidates; without it the last weights are taken.
+    rehearsal : Rehearsal
+        Chooses among candidates.
     checkpoints : sequence of Path
         One a network; removed by the caller.
     start : FloatNet or None
@@ -56,8 +56,8 @@ def learn(
     dict of int to Learnt
         By phrase.
     """
-    cost = None if rehearsal is None else partial(development_cost, rehearsal=rehearsal)
-    judge = None if rehearsal is None else partial(development_curves, rehearsal=rehearsal)
+    cost = partial(development_cost, rehearsal=rehearsal)
+    judge = partial(development_curves, rehearsal=rehearsal)
     phrases = len(plan.targets)
     configs = seeds(plan.fit, len(checkpoints))
     # Networks that begin alike agree, also where they are wrong: one alone begins with `start`.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,6 +41,11 @@ STYLE_ROWS = 120
 CARRIERS = ("{}.", "{}?", "{}!", "{}", "{},", "{}...")
 SPEED_RANGE = (0.8, 1.5)
 PEAK = 0.5
+
+
+def held_out(voices: Iterable[str]) -> bool:
+    """Whether nothing of a speaker trained: one of a mixture with another voice did in part."""
+    return DEVELOPMENT_VOICES.issuperset(voices)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kwsd.dsp.features import BANDS
+from kwsd.evaluate.recording import Part
 from kwsd.evaluate.rooms import simulate_rooms
 from kwsd.progress import Report
 from kwsd.train.augment import (
@@ -22,6 +23,7 @@ from kwsd.train.augment import (
     Windows,
 )
 from kwsd.train.layers import STRIDE
+from kwsd.train.listen import known_length_s, stretches
 from kwsd.train.pools import Amounts, Spoken, hours
 from kwsd.train.recordings import Recording
 from kwsd.train.studio import Piece, Studio, work_through
@@ -32,6 +34,9 @@ from kwsd.train.work_file import work_file
 FloatArray = NDArray[np.float32]
 
 CLIPS_A_LESSON = 24
+LESSON_S = 600.0
+"""A lesson is heard in one piece: longer ones would not fit into the memory of every process."""
+
 REAL_SHARE = 0.6
 """Share of the windows in which people speak, if both are there."""
 
@@ -72,7 +77,7 @@ def prepare_lessons(
     rng = np.random.default_rng([seed, 4])
     studio = Studio(seed, tuple(simulate_rooms(amounts.rooms, rng)), (), ())
     pieces = [
-        Piece("lesson", number, phrase=phrase, real=real, paths=tuple(some))
+        Piece("lesson", number, phrase=phrase, real=real, sounds=tuple(some))
         for number, (real, phrase, some) in enumerate(_groups(spoken, recordings, amounts, rng))
     ]
     lessons = [done.lesson for _, done in work_through(pieces, studio, workers)]
@@ -88,27 +93,37 @@ def _groups(
     recordings: Sequence[Recording],
     amounts: Amounts,
     rng: np.random.Generator,
-) -> list[tuple[bool, int, list[Path]]]:
-    """What stands together in a lesson: whether people speak, which phrase, and the files."""
+) -> list[tuple[bool, int, list[Path | Part]]]:
+    """What stands together in a lesson: whether people speak, which phrase, and the sounds."""
     phrases = [item.phrase for item in spoken]
-    kinds: dict[tuple[bool, int], list[Path]] = {}
+    kinds: dict[tuple[bool, int], list[Path | Part]] = {}
     for recording in recordings:
         if recording.role == "speech":
-            kinds.setdefault((True, -1), []).append(recording.path)
+            kinds.setdefault((True, -1), []).extend(stretches(recording.path))
         elif recording.role == "positive":
             number = phrases.index(recording.phrase)
-            kinds.setdefault((True, number), []).append(recording.path)
+            kinds.setdefault((True, number), []).extend(stretches(recording.path))
     for item in spoken:
         rendered = [path for path, _ in item.rendered("train", amounts.renderings)]
         kinds.setdefault((False, -1), []).extend(rendered)
     groups = []
-    for (real, phrase), paths in kinds.items():
-        mixed = [paths[int(i)] for i in rng.permutation(len(paths))]
-        groups += [
-            (real, phrase, mixed[first : first + CLIPS_A_LESSON])
-            for first in range(0, len(mixed), CLIPS_A_LESSON)
-        ]
+    for (real, phrase), sounds in kinds.items():
+        mixed = [sounds[int(i)] for i in rng.permutation(len(sounds))]
+        groups += [(real, phrase, some) for some in _at_a_time(mixed)]
     return groups
+
+
+def _at_a_time(sounds: Sequence[Path | Part]) -> Iterator[list[Path | Part]]:
+    """Sounds in their order, as many as a lesson may hold."""
+    some: list[Path | Part] = []
+    for sound in sounds:
+        held_s = sum(map(known_length_s, some))
+        if len(some) == CLIPS_A_LESSON or (some and held_s + known_length_s(sound) > LESSON_S):
+            yield some
+            some = []
+        some.append(sound)
+    if some:
+        yield some
 
 
 def save_lessons(lessons: Sequence[Lesson], path: Path) -> None:

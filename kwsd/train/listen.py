@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from kwsd.dsp.backend import open_front_end
 from kwsd.dsp.features import FRAME_SAMPLES, mel_power
 from kwsd.dsp.frontend_config import FrontEndConfig
 from kwsd.errors import AudioError
-from kwsd.source.sound_file import SoundFile
+from kwsd.evaluate.recording import Part, first_channel, parts_of
 
 FloatArray = NDArray[np.float32]
 LogPower = NDArray[np.float16]
@@ -23,34 +23,52 @@ SILENT_DBFS = -65.0
 """A recording whose loudest 30 ms is below this holds nothing."""
 
 
-def read_audio(path: Path) -> FloatArray:
-    """First channel of any sound file, float32 at 16 kHz.
+def stretches(path: Path) -> list[Part] | list[Path]:
+    """A recording in stretches that fit into memory; itself where its length cannot be told.
+
+    Whoever hears it then says why.
+    """
+    try:
+        return parts_of(path)
+    except AudioError:
+        return [path]
+
+
+def known_length_s(sound: Path | Part) -> float:
+    """Of what `stretches` gives, as far as it is known without reading it."""
+    return sound.seconds if isinstance(sound, Part) else 0.0
+
+
+def read_audio(sound: Path | Part) -> FloatArray:
+    """First channel of any sound file or of a stretch of one, float32 at 16 kHz.
 
     Raises
     ------
     AudioError
         The file cannot be read, is empty or is silent.
     """
-    mono = read_response(path)
+    mono = read_response(sound)
     frames = mono[: len(mono) // 480 * 480].reshape(-1, 480)
     if len(frames) == 0 or 10 * np.log10((frames**2).mean(axis=1).max() + 1e-12) < SILENT_DBFS:
-        raise AudioError(f"{path}: silent (nothing above {SILENT_DBFS:g} dBFS)")
+        raise AudioError(f"{_named(sound)}: silent (nothing above {SILENT_DBFS:g} dBFS)")
     return mono
 
 
-def read_response(path: Path) -> FloatArray:
+def read_response(sound: Path | Part) -> FloatArray:
     """As `read_audio`, however short or quiet: an impulse response is both."""
-    try:
-        with closing(SoundFile(path)) as file:
-            pcm, rate_hz = file.read(file.known_frames()), file.sample_rate_hz
-    except OSError as error:
-        raise AudioError(f"{path} cannot be read: {error.strerror or error}") from None
-    mono = np.ascontiguousarray(pcm[:, 0])
+    part = sound if isinstance(sound, Part) else Part(sound, 0.0, math.inf)
+    mono, rate_hz = first_channel(part)
     if rate_hz != SAMPLE_RATE_HZ:
         mono = np.asarray(soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ), dtype=np.float32)
     if not np.all(np.isfinite(mono)):
-        raise AudioError(f"{path}: holds samples that are not finite")
+        raise AudioError(f"{part.path}: holds samples that are not finite")
     return mono
+
+
+def _named(sound: Path | Part) -> str:
+    if isinstance(sound, Path):
+        return str(sound)
+    return f"{sound.path} from {sound.start_s:.0f} s on" if sound.start_s > 0 else str(sound.path)
 
 
 def detector_branch(mic: FloatArray, reference: FloatArray | None = None) -> FloatArray:

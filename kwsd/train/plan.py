@@ -20,7 +20,7 @@ from kwsd.train.pools import Amounts, Pools, Spoken, load, prepare, recipe_key, 
 from kwsd.train.recordings import Recording
 from kwsd.train.teacher import Lesson
 
-RECIPE = 4
+RECIPE = 5
 """Raise it where what pools or lessons hold changes: those of before are not used then."""
 
 
@@ -184,7 +184,10 @@ def make_pools(plan: Plan, spoken: Sequence[Spoken], report: Report) -> Pools:
     cached = plan.work / f"pools-{pools_key(plan, spoken)}.npz"
     if cached.is_file():
         report(f"pools: {cached}")
-        return load(cached)
+        pools = load(cached)
+        for why in pools.skipped.values():
+            report(f"skipped: {why}")
+        return pools
     tell_of_others(plan.work, report)
     pools = prepare(
         spoken, plan.train, plan.amounts, plan.seed, report, plan.responses, plan.workers

@@ -11,7 +11,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from kwsd.errors import AudioError
 from kwsd.evaluate.rooms import Room, simulate_rooms
 from kwsd.progress import Report
 from kwsd.train.corpus import Item, load_manifest
-from kwsd.train.listen import LogPower, log_power, read_audio
+from kwsd.train.listen import LogPower, known_length_s, log_power, read_audio, stretches
 from kwsd.train.measured_rooms import measured_rooms
 from kwsd.train.phrase import contains, contains_word
 from kwsd.train.recordings import Recording
@@ -41,8 +41,11 @@ ROOMS = 100
 NEGATIVE_KINDS = ("speech", "synthetic", "bulk", "noise", "residue", "tone")
 RESIDUE_SECONDS = 3600.0
 RESIDUE_REPEATS = 3
-PLAYED_SAMPLES = {"noise": 2 * SAMPLE_RATE_HZ, "speech": 6 * SAMPLE_RATE_HZ}
+PLAYED_ABOVE_S = {"noise": 2.0, "speech": 6.0}
 """Recordings longer than this are also played by the loudspeaker, for the echo residue."""
+
+PLAYED_S = 4 * 3600.0
+"""As much of them is drawn and held in memory: 0.9 GB."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,9 @@ class Pools:
 
     negatives: dict[str, LogPower]
     """Long streams float16 [frames, bands] by kind; none says any phrase."""
+
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Recordings of which nothing could be used, by resolved path, and why."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,7 @@ def prepare(
     rooms: list[Room] = simulate_rooms(amounts.rooms, rng)
     if responses:
         rooms += measured_rooms(responses, [room.loudspeaker for room in rooms], rng)
-    music = _played_sounds(recordings)
+    music = _played_sounds(recordings, seed)
     unwanted = tuple(item.phones for item in spoken if item.phones)
     studio = Studio(seed, tuple(rooms), music, unwanted)
     report(f"rooms: {len(rooms)}, sounds to play: {len(music)}")
@@ -174,9 +180,14 @@ def prepare(
     words: list[Word] = []
     clips: Counter[int] = Counter()
     streams: dict[str, list[LogPower]] = {kind: [] for kind in NEGATIVE_KINDS}
+    skipped: dict[str, str] = {}
+    used: set[str] = set()
     for piece, heard in work_through(numbered, studio, workers):
         if heard.skipped:
             print(f"skipped: {heard.skipped}", file=sys.stderr)
+            skipped[piece.file] = heard.skipped
+        else:
+            used.add(piece.file)
         if heard.words:
             clips[piece.phrase] += SAYINGS_A_PIECE if piece.kind == "sayings" else 1
         real = piece.kind == "recorded word"
@@ -192,10 +203,21 @@ def prepare(
     report("others: " + hours(streams))
     negatives = {}
     for kind, parts in streams.items():
-        order = rng.permutation(len(parts))
-        joined = [parts[int(i)] for i in order] or [np.full((0, BANDS), -18, np.float16)]
-        negatives[kind] = np.concatenate(joined)
-    return Pools(words, negatives)
+        negatives[kind] = _joined(parts, rng.permutation(len(parts)))
+    # Of a long recording some stretch may be silent.
+    unused = {file: why for file, why in skipped.items() if file not in used}
+    return Pools(words, negatives, unused)
+
+
+def _joined(parts: list[LogPower], order: NDArray[np.int64]) -> LogPower:
+    """Parts in an order, in one array; they are given up one by one, for both are large."""
+    joined = np.empty((sum(map(len, parts)), BANDS), np.float16)
+    at = 0
+    for number in order:
+        part, parts[number] = parts[number], joined[:0]
+        joined[at : at + len(part)] = part
+        at += len(part)
+    return joined
 
 
 def _pieces(
@@ -219,7 +241,7 @@ def _pieces(
             number = phrases.index(recording.phrase)
             pieces.append(Piece("recorded word", 0, recording.path, phrase=number))
         else:
-            pieces.append(Piece(recording.role, 0, recording.path))
+            pieces += [Piece(recording.role, 0, sound) for sound in stretches(recording.path)]
     # More residue than this would only repeat the same sounds.
     longest_s = RESIDUE_REPEATS * music_s
     lengths_s = {
@@ -231,17 +253,23 @@ def _pieces(
     return pieces
 
 
-def _played_sounds(recordings: Sequence[Recording]) -> tuple[FloatArray, ...]:
-    """Long recordings, for the loudspeaker to play."""
+def _played_sounds(recordings: Sequence[Recording], seed: int) -> tuple[FloatArray, ...]:
+    """Long recordings, for the loudspeaker to play; of too many some, drawn by chance."""
+    long = [
+        sound
+        for recording in recordings
+        if recording.role in PLAYED_ABOVE_S
+        for sound in stretches(recording.path)
+        if known_length_s(sound) > PLAYED_ABOVE_S[recording.role]
+    ]
+    order = np.random.default_rng([seed, 7]).permutation(len(long))
+    until_s = np.cumsum([known_length_s(long[int(i)]) for i in order])
     sounds = []
-    for recording in recordings:
-        if recording.role in PLAYED_SAMPLES:
-            try:
-                pcm = read_audio(recording.path)
-            except AudioError:
-                continue  # listed when it is heard
-            if len(pcm) > PLAYED_SAMPLES[recording.role]:
-                sounds.append(pcm)
+    for number in sorted(order[until_s <= PLAYED_S]):
+        try:
+            sounds.append(read_audio(long[int(number)]))
+        except AudioError:
+            continue  # listed when it is heard
     return tuple(sounds)
 
 
@@ -282,6 +310,7 @@ def save(pools: Pools, path: Path) -> None:
         "phrases": np.array([word.phrase for word in pools.words]),
     }
     arrays |= {f"negative_{kind}": stream for kind, stream in pools.negatives.items()}
+    arrays["skipped"] = np.array([*pools.skipped.items()], dtype=np.str_).reshape(-1, 2)
     with work_file(path) as place:
         np.savez(place, **arrays)
 
@@ -302,4 +331,5 @@ def load(path: Path) -> Pools:
                 strict=True,
             )
         ]
-        return Pools(words, {kind: stored[f"negative_{kind}"] for kind in NEGATIVE_KINDS})
+        negatives = {kind: stored[f"negative_{kind}"] for kind in NEGATIVE_KINDS}
+        return Pools(words, negatives, {str(file): str(why) for file, why in stored["skipped"]})

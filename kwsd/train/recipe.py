@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from kwsd.digest import sha256_hex
 from kwsd.errors import AudioError
 from kwsd.evaluate.index import voice
-from kwsd.evaluate.jobs import Job, repeated
+from kwsd.evaluate.jobs import Job, check_enough, repeated
 from kwsd.evaluate.jobs import plan as plan_jobs
 from kwsd.evaluate.judge import Question, judge
-from kwsd.evaluate.result import Result
+from kwsd.evaluate.result import Heard, Result
 from kwsd.evaluate.rooms import far_rooms
 from kwsd.evaluate.selection import Positive, Selection
 from kwsd.evaluate.surroundings import Surroundings
@@ -25,6 +25,7 @@ from kwsd.progress import Report
 from kwsd.train.augment import Windows
 from kwsd.train.card import CardFacts, write_card
 from kwsd.train.committee import learn
+from kwsd.train.corpus import held_out
 from kwsd.train.float_scores import SMOOTHING_STEPS, operating_logits
 from kwsd.train.layers import FloatNet, centred, save_net
 from kwsd.train.network import to_float_net
@@ -40,7 +41,7 @@ from kwsd.train.plan import (
 from kwsd.train.pools import MIN_POSITIVES, Pools, Spoken
 from kwsd.train.quantise import calibrate
 from kwsd.train.recordings import amounts
-from kwsd.train.rehearsal import rehearse
+from kwsd.train.rehearsal import Rehearsal, rehearse
 from kwsd.train.teacher import the_teacher
 from kwsd.train.tflite_reader import read_net
 from kwsd.train.tflite_writer import write_tflite
@@ -109,7 +110,7 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         for i, target in enumerate(plan.targets)
         if target.out is not None
     }
-    # Too little to judge by is said before the training, not after it.
+    # Too little to judge by is said before the training, not after it: here what the headers tell.
     jobs = {i: plan_jobs(selection) for i, selection in selections.items()}
     pools = make_pools(plan, spoken, report)
     lessons = make_lessons(plan, spoken, report)
@@ -121,6 +122,8 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         report,
         workers=plan.workers,
     )
+    for i in selections:
+        _check_judges(plan.targets[i].phrase, i, rehearsal)
     key = checkpoint_key(plan, spoken, start_sha256)
     checkpoints = [plan.work / f"checkpoint-{key}-{n}.pt" for n in range(plan.networks)]
     learnt = learn(plan, pools, lessons, rehearsal, checkpoints, start, list(selections), report)
@@ -184,7 +187,7 @@ def _content(
         timing=Timing(delay_ms=100.0, word_ms=_word_length_ms(pools, number)),
         licence="Apache-2.0",
         card="draft",
-        data=_data_rows(plan),
+        data=_data_rows(plan, pools),
         smoothing_steps=SMOOTHING_STEPS,
         tolerance=VECTOR_TOLERANCE,
     )
@@ -221,6 +224,7 @@ def _package(
 ) -> ModelPackage:
     """Choose the thresholds of one phrase, and write its package with its card."""
     target, (close, far) = plan.targets[number], judged
+    renderings = _renderings(close, spoken)
     assert target.out is not None
     points = choose_points(close.curve, far.curve)
     delays = close.latencies_ms(points["medium"].close.threshold)
@@ -237,7 +241,8 @@ def _package(
         close,
         far,
         points,
-        _synthetic(close, spoken),
+        len(renderings),
+        sum(not held_out(heard.speaker.split("+")) for heard in renderings),
         tuple(t.phrase for t in plan.targets if t != target),
         plan.start,
         start_sha256,
@@ -258,6 +263,16 @@ def _check_positives(plan: Plan) -> None:
             )
 
 
+def _check_judges(phrase: str, number: int, rehearsal: Rehearsal) -> None:
+    """Refuse recordings to judge by of which too few can be heard (`AudioError`)."""
+    try:
+        check_enough(rehearsal.said[number], rehearsal.negatives_s)
+    except AudioError as error:
+        raise AudioError(
+            f"to judge {phrase!r} by: {error}; silent and unreadable recordings do not count"
+        ) from None
+
+
 def _word_length_ms(pools: Pools, phrase: int) -> float:
     """Median length of the synthetic words of a phrase; without any, of its recordings."""
     words = [word for word in pools.words if word.phrase == phrase]
@@ -265,8 +280,8 @@ def _word_length_ms(pools: Pools, phrase: int) -> float:
     return float(np.median([max(1, word.end - word.first) for word in some]) * 10.0)
 
 
-def _data_rows(plan: Plan) -> tuple[DataSource, ...]:
-    rows = amounts(plan.train)
+def _data_rows(plan: Plan, pools: Pools) -> tuple[DataSource, ...]:
+    rows = amounts([r for r in plan.train if str(r.path.resolve()) not in pools.skipped])
     if plan.responses:
         rows.append(("measured rooms", "as supplied", f"{len(plan.responses)} impulse responses"))
     if plan.synthesises:
@@ -287,11 +302,11 @@ def _data_rows(plan: Plan) -> tuple[DataSource, ...]:
     return tuple(DataSource(*row) for row in rows)
 
 
-def _synthetic(result: Result, spoken: Spoken) -> int:
-    """How many of the positives that were heard are renderings."""
+def _renderings(result: Result, spoken: Spoken) -> list[Heard]:
+    """Those of the positives that were heard which are renderings."""
     if spoken.corpus is None:
-        return 0
-    return sum(heard.path.is_relative_to(spoken.corpus) for heard in result.heard)
+        return []
+    return [heard for heard in result.heard if heard.path.is_relative_to(spoken.corpus)]
 
 
 def _selection(plan: Plan, target: Target, spoken: Spoken) -> Selection:

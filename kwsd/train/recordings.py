@@ -12,11 +12,10 @@ from pathlib import Path
 from kwsd.errors import AudioError, ConfigError, MissingFileError
 from kwsd.evaluate.index import Row, read_rows
 from kwsd.evaluate.label import holds_phrase, same_word
-from kwsd.evaluate.recording import reachable
+from kwsd.evaluate.recording import find_recordings, parts_of, reachable
 from kwsd.progress import Report, silent
 
 INDEX_FILE = "index.csv"
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 COLUMNS = ("path", "set", "label", "split", "licence", "seconds")
 """Of an index; ``speaker`` is told where it is known."""
 
@@ -136,7 +135,7 @@ def plain_folder(
     """Every audio file below a folder, in a fixed order.
 
     Licence and length come from an ``index.csv`` of the folder, where it has one with the columns
-    path and licence (as `benchmarks/fetch_negatives.py` writes).
+    path and licence (as `benchmarks/fetch_negatives.py` writes); lengths otherwise from the files.
 
     Parameters
     ----------
@@ -154,18 +153,16 @@ def plain_folder(
     Raises
     ------
     MissingFileError
-        No such folder, or its index cannot be read.
+        No such folder, no audio in it, or its index cannot be read.
     AudioError
-        It holds no audio, or none that may train.
+        Nothing in it may train.
     ConfigError
         Its index is no table in UTF-8, or a length in it is no number.
     """
     with reachable(folder):
         if not folder.is_dir():
             raise MissingFileError(f"{folder} is not a folder: name one with recordings")
-        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
-    if not files:
-        raise AudioError(f"{folder} holds no recordings ({', '.join(AUDIO_SUFFIXES)})")
+    files = find_recordings([folder])
     told = _told(folder)
     found = []
     left_out: Counter[str] = Counter()
@@ -177,7 +174,8 @@ def plain_folder(
         else:
             # A card lists what the command names, as a whole.
             named = folder.absolute().name
-            found.append(Recording(path, role, named, licence, row.seconds(), phrase=phrase))
+            seconds = row.seconds() or _stored_s(path)
+            found.append(Recording(path, role, named, licence, seconds, phrase=phrase))
     _tell(report, str(folder), found, left_out)
     if not found:
         raise AudioError(
@@ -185,6 +183,14 @@ def plain_folder(
             f"({few(list(left_out), 3)}); name others"
         )
     return found
+
+
+def _stored_s(path: Path) -> float:
+    """Length as the file has it; 0 where it cannot be read, which is told when it is heard."""
+    try:
+        return sum(part.seconds for part in parts_of(path))
+    except AudioError:
+        return 0.0
 
 
 def _told(folder: Path) -> dict[Path, Row]:

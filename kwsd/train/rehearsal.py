@@ -11,8 +11,9 @@ whole chain.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from kwsd.dsp.features import BANDS
 from kwsd.errors import AudioError, UsageError
 from kwsd.evaluate.curve import Curve
 from kwsd.evaluate.noise import NoisePool
-from kwsd.evaluate.recording import Part, parts_of
+from kwsd.evaluate.recording import Part, parts_of, saying
 from kwsd.evaluate.rooms import FAR_FIELD, simulate_rooms
 from kwsd.evaluate.selection import Positive
 from kwsd.evaluate.stage import stage_reel, stage_utterance, wind_reels
@@ -72,6 +73,12 @@ class Rehearsal:
     hours: float
     """Their length, pauses not counted."""
 
+    said: Counter[int] = field(default_factory=Counter)
+    """How many words of each phrase can be heard."""
+
+    negatives_s: float = 0.0
+    """Length of the negatives that can be heard, once."""
+
     def curves(
         self,
         smoothed: Callable[[LogPower], FloatArray],
@@ -118,7 +125,7 @@ def rehearse(
     report: Report,
     surroundings: Sequence[Surroundings] | None = None,
     workers: int = 1,
-) -> Rehearsal | None:
+) -> Rehearsal:
     """Prepare the development recordings.
 
     Parameters
@@ -139,21 +146,25 @@ def rehearse(
 
     Returns
     -------
-    Rehearsal or None
-        None where nothing can be used: then the last weights are taken.
+    Rehearsal
+
+    Raises
+    ------
+    AudioError
+        No word can be heard, or nothing else.
     """
     noises = [recording.path for recording in negatives if recording.role == "noise"]
     everywhere = surroundings or _surroundings(noises)
     words: list[LogPower] = []
     bounds: list[tuple[int, int]] = []
     phrases: list[int] = []
+    said: Counter[int] = Counter()
     at = 0
     for staging, around in enumerate(everywhere):
         for number, (phrase, positive) in enumerate(positives):
             try:
-                part, *_ = parts_of(positive.path)
                 rng = np.random.default_rng([staging, number])
-                staged = stage_utterance(part, around, rng)
+                staged = stage_utterance(saying(positive.path), around, rng)
             except (AudioError, UsageError):
                 continue  # the evaluation lists it
             frames = hear(staged.pcm, staged.reference)
@@ -161,30 +172,36 @@ def rehearse(
             first = max(0, onset - LEAD_FRAMES)
             words.append(frames[first:])
             phrases.append(phrase)
+            said[phrase] += around is everywhere[0]
             bounds.append((at + onset - first, at + len(frames) - first))
             at += len(frames) - first
     streams: list[LogPower] = []
-    seconds = 0.0
+    lengths_s: list[float] = []
     collections: dict[str, list[Path]] = {}
     for recording in negatives:
         collections.setdefault(recording.set, []).append(recording.path)
     for around in everywhere:
         if around.noise is None and around.playback is None:
+            lengths_s.append(0.0)
             for paths in collections.values():
                 heard, length_s = _collection(paths, around, folder, workers)
                 streams += heard
-                seconds += length_s
-    report(
-        f"development: {len(words)} words in all surroundings, {seconds / 3600:.2f} h of negatives"
-    )
+                lengths_s[-1] += length_s
+    hours = sum(lengths_s) / 3600
+    report(f"development: {len(words)} words in all surroundings, {hours:.2f} h of negatives")
     if not words or not streams:
-        return None
+        lacking = "anything but the words" if words else "the words"
+        raise AudioError(
+            f"no development recording of {lacking} can be used: all are silent or unreadable"
+        )
     return Rehearsal(
         np.concatenate(words),
         np.array(bounds),
         np.array(phrases),
         np.concatenate(streams),
-        seconds / 3600,
+        hours,
+        said,
+        lengths_s[0],
     )
 
 

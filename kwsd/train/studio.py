@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.dsp.features import HOP_SAMPLES
 from kwsd.errors import AudioError
-from kwsd.evaluate.recording import levels_dbfs, speech_bounds
+from kwsd.evaluate.recording import Part, levels_dbfs, saying, speech_bounds
 from kwsd.evaluate.rooms import Room
 from kwsd.train.bulk_speech import bulk_speech, sayings
 from kwsd.train.copies import TAIL_SAMPLES, WET_SHARE, Clip, synthetic_copy, vary, whole
@@ -75,8 +75,8 @@ class Piece:
     number: int
     """Among all pieces of a run; determines its draws."""
 
-    path: Path = Path()
-    """Recording or rendering, where it is one."""
+    sound: Path | Part = Path()
+    """Recording, stretch of one, or rendering, where it is one."""
 
     phonemes: str = ""
     """What to say, for `sayings`."""
@@ -84,11 +84,16 @@ class Piece:
     phrase: int = -1
     """Which phrase positives say."""
 
-    paths: tuple[Path, ...] = ()
+    sounds: tuple[Path | Part, ...] = ()
     """What stands together in a lesson."""
 
     real: bool = False
     """Whether people speak in it."""
+
+    @property
+    def file(self) -> str:
+        """The recording that it hears, or hears a stretch of; of others it means nothing."""
+        return str((self.sound.path if isinstance(self.sound, Part) else self.sound).resolve())
 
 
 @dataclass(frozen=True)
@@ -132,12 +137,13 @@ def _word_copies(
 
 
 def _rendered_word(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
-    clip = whole(read_audio(piece.path))
+    clip = whole(read_audio(piece.sound))
     return Heard(_word_copies(clip, SYNTHETIC_COPIES, False, studio, rng))
 
 
 def _recorded_word(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
-    pcm = read_audio(piece.path)
+    assert isinstance(piece.sound, Path)
+    pcm = read_audio(saying(piece.sound))
     first, last = speech_bounds(pcm)
     start = max(0, first - LEAD_SAMPLES)
     word = Clip(pcm[start : last + TAIL_SAMPLES], first - start, last - start)
@@ -164,19 +170,19 @@ def _sayings(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
 
 
 def _rendered_other(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
-    clip = whole(read_audio(piece.path))
+    clip = whole(read_audio(piece.sound))
     copies = _word_copies(clip, OTHER_COPIES, False, studio, rng)
     return Heard(streams=tuple(frames for frames, *_ in copies))
 
 
 def _speech(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
-    pcm = read_audio(piece.path)
+    pcm = read_audio(piece.sound)
     varied = vary(whole(pcm), studio.rooms, ROOMY_SHARE, rng)
     return Heard(streams=(hear(pcm), _hear(varied, studio, rng)[0]))
 
 
 def _noise(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
-    return Heard(streams=(hear(read_audio(piece.path)),))
+    return Heard(streams=(hear(read_audio(piece.sound)),))
 
 
 def _bulk(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
@@ -192,7 +198,7 @@ def _residue(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
 
 
 def _lesson(piece: Piece, studio: Studio, rng: np.random.Generator) -> Heard:
-    return Heard(lesson=give_lesson(piece.paths, piece.real, piece.phrase, studio.rooms, rng))
+    return Heard(lesson=give_lesson(piece.sounds, piece.real, piece.phrase, studio.rooms, rng))
 
 
 WORK: dict[str, Callable[[Piece, Studio, np.random.Generator], Heard]] = {

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.dsp.features import HOP_SAMPLES
 from kwsd.errors import AudioError, RuntimeUnavailable
+from kwsd.evaluate.recording import Part
 from kwsd.evaluate.rooms import Room
 from kwsd.evaluate.surroundings import convolve
 from kwsd.runtime.litert import interpreter_module
@@ -171,14 +172,18 @@ class Lesson:
 
 
 def give_lesson(
-    paths: Sequence[Path], real: bool, phrase: int, rooms: Sequence[Room], rng: np.random.Generator
+    sounds: Sequence[Path | Part],
+    real: bool,
+    phrase: int,
+    rooms: Sequence[Room],
+    rng: np.random.Generator,
 ) -> Lesson | None:
     """Some recordings in a row; what cannot be read is left out, and nothing may be left.
 
     Parameters
     ----------
-    paths : sequence of Path
-        Recordings or renderings.
+    sounds : sequence of Path or Part
+        Recordings, stretches of them or renderings.
     real : bool
         Which of both.
     phrase : int
@@ -190,9 +195,9 @@ def give_lesson(
     """
     said: list[FloatArray] = []
     heard: list[FloatArray] = []
-    for path in paths:
+    for sound in sounds:
         try:
-            clip = whole(read_audio(path))
+            clip = whole(read_audio(sound))
         except AudioError:
             continue  # listed when the pools are made
         if not real or rng.random() < REAL_VARIED_SHARE:
