@@ -19,6 +19,9 @@ from kwsd.evaluate.recording import Part, first_channel, parts_of
 FloatArray = NDArray[np.float32]
 LogPower = NDArray[np.float16]
 
+STRETCH_S = 300.0
+"""Longer recordings are worked on in stretches: five minutes take a process half a gigabyte."""
+
 SILENT_DBFS = -65.0
 """A recording whose loudest 30 ms is below this holds nothing."""
 
@@ -29,7 +32,7 @@ def stretches(path: Path) -> list[Part] | list[Path]:
     Whoever hears it then says why.
     """
     try:
-        return parts_of(path)
+        return parts_of(path, STRETCH_S)
     except AudioError:
         return [path]
 
