@@ -23,7 +23,7 @@ from kwsd.train.augment import (
     Windows,
 )
 from kwsd.train.layers import STRIDE
-from kwsd.train.listen import known_length_s, stretches
+from kwsd.train.listen import STRETCH_S, known_length_s, stretches
 from kwsd.train.pools import Amounts, Spoken, hours
 from kwsd.train.recordings import Recording
 from kwsd.train.studio import Piece, Studio, work_through
@@ -34,8 +34,8 @@ from kwsd.train.work_file import work_file
 FloatArray = NDArray[np.float32]
 
 CLIPS_A_LESSON = 24
-LESSON_S = 600.0
-"""A lesson is heard in one piece: longer ones would not fit into the memory of every process."""
+LESSON_S = STRETCH_S
+"""No longer than the longest recording in it: a lesson is heard in one piece."""
 
 REAL_SHARE = 0.6
 """Share of the windows in which people speak, if both are there."""
