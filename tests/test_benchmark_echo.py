@@ -84,6 +84,15 @@ def given_to(name: str, scene: Scene) -> list[np.ndarray]:
     return front_end.references
 
 
+@pytest.mark.parametrize("name", ["SpeexDSP MDF", "kwsd, one microphone"])
+def test_another_clock_hears_the_session_again(name: str, scene: Scene) -> None:
+    front_end = Listening()
+    found = changes.clocks(name, front_end, [scene])
+    assert len(front_end.references) == len(found)
+    for reference in front_end.references:
+        np.testing.assert_array_equal(reference, np.tile(reference_for(name, scene), 2))
+
+
 @pytest.mark.parametrize(
     "name", ["SpeexDSP MDF", "SpeexDSP, a detector on each", "pyaec (MDF in Rust)"]
 )

@@ -4,7 +4,8 @@
 
 Far end alone in the rooms of `benchmarks.echo.scenes`, sessions without drift and path change. ERLE
 in windows of half a second: before the change, a quarter of a second, two and eight seconds after
-it; medians over the sessions. For the drift the last ten seconds count.
+it; medians over the sessions. For the drift the last ten seconds count; another clock is that of
+another loudspeaker, by which a session is heard once more.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ UNDER_RUN_S = 0.2
 MOVED_SAMPLES = RATE_HZ // 40
 STEPS_DB = (20.0, 40.0, -20.0, -40.0)
 DRIFTS_PPM = (0.0, 20.0, 100.0, -100.0, 300.0)
+CLOCKS_PPM = ((-240.0, 240.0), (240.0, -240.0), (300.0, -300.0))
 PLACES_S = {"before": -0.75, "0.25 s after": 0.25, "2 s after": 2.0, "8 s after": 8.0}
 LEVEL_DBFS = -30.0
 FLOOR_DBFS = -90.0
@@ -103,15 +105,34 @@ def drifts(name: str, process: Processor, scenes: list[Scene]) -> dict[float, fl
     for ppm in DRIFTS_PPM:
         values = []
         for scene in scenes:
-            mics = far_end(scene, np.ones(1, np.float32))
-            if ppm:
-                ratio = 1.0 + ppm * 1e-6
-                mics = np.stack([_stretched(mic, ratio) for mic in mics])
-            out = process(mics, reference_for(name, scene))[: mics.shape[1]]
-            end_s = mics.shape[1] / RATE_HZ
-            values.append(erle_db(mics[0], out, end_s - 10.5, 10.0))
+            mics = _drifting(far_end(scene, np.ones(1, np.float32)), ppm)
+            values.append(_last_erle_db(process, mics, reference_for(name, scene)))
         found[ppm] = float(np.median(values))
     return found
+
+
+def clocks(name: str, process: Processor, scenes: list[Scene]) -> dict[tuple[float, float], float]:
+    """ERLE of the last ten seconds where the second half has another clock drift."""
+    found = {}
+    for pair in CLOCKS_PPM:
+        values = []
+        for scene in scenes:
+            still = far_end(scene, np.ones(1, np.float32))
+            mics = np.concatenate([_drifting(still, ppm) for ppm in pair], axis=1)
+            reference = np.tile(reference_for(name, scene), 2)
+            values.append(_last_erle_db(process, mics, reference))
+        found[pair] = float(np.median(values))
+    return found
+
+
+def _last_erle_db(process: Processor, mics: FloatArray, reference: FloatArray) -> float:
+    out = process(mics, reference)[: mics.shape[1]]
+    return erle_db(mics[0], out, mics.shape[1] / RATE_HZ - 10.5, 10.0)
+
+
+def _drifting(mics: FloatArray, ppm: float) -> FloatArray:
+    """Microphones whose clock is fast by some ppm."""
+    return np.stack([_stretched(mic, 1.0 + ppm * 1e-6) for mic in mics]) if ppm else mics
 
 
 def _stretched(signal: FloatArray, ratio: float) -> FloatArray:
@@ -149,11 +170,13 @@ def main() -> int:
         for change, values in table.items():
             cells = " | ".join(f"{value:.0f}" for value in values)
             print(f"| {name} | {change} | {cells} |", flush=True)
-    print("\n| front end | " + " | ".join(f"{ppm:+.0f} ppm" for ppm in DRIFTS_PPM) + " |")
-    print("| --- |" + " --- |" * len(DRIFTS_PPM))
+    columns = [f"{ppm:+.0f} ppm" for ppm in DRIFTS_PPM]
+    columns += [f"{before:+.0f}, then {after:+.0f} ppm" for before, after in CLOCKS_PPM]
+    print("\n| front end | " + " | ".join(columns) + " |")
+    print("| --- |" + " --- |" * len(columns))
     for name, process in chosen.items():
-        cells = " | ".join(f"{value:.0f}" for value in drifts(name, process, scenes).values())
-        print(f"| {name} | {cells} |", flush=True)
+        found = [*drifts(name, process, scenes).values(), *clocks(name, process, scenes).values()]
+        print(f"| {name} | " + " | ".join(f"{value:.0f}" for value in found) + " |", flush=True)
     return 0
 
 
