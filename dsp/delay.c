@@ -27,7 +27,7 @@
 #define HALF_HOP (KWS_HOP / 2)
 #define HALF_BAND_PAST 14
 #define BINS KWS_DELAY_BINS
-#define SHIFT_LAGS 8
+#define SHIFT_LAGS 10
 
 struct kws_delay_tracker {
     int32_t search; /* largest lag, at half the rate */

@@ -12,10 +12,11 @@
 #define SETTLING_ESTIMATES 4
 #define LARGEST_PPM 300.0
 #define LARGEST_FOUND_PPM 450.0
-#define AGREEMENT 0.25f
+#define FIRST_AGREEMENT 0.25f
 #define FIRST_PPM 5.0
 #define FIRST_FINDINGS 3
 #define FIRST_LIKENESS 0.5
+#define AGREEMENT 0.15f
 #define LEAST_PPM 0.5
 #define FINDINGS 2
 #define NO_DRIFT_PPM 1.0
@@ -139,7 +140,8 @@ void kws_drift_observe(kws_drift *drift, kws_delay_tracker *tracker, double read
     begin_picture(drift);
     if (!compare) return;
     const double found = 1e6 * (double)shift / (apart * KWS_HOP);
-    if (!(agreement >= AGREEMENT) || !(fabs(found) <= LARGEST_FOUND_PPM)) {
+    const float needed = drift->ppm != 0.0 ? AGREEMENT : FIRST_AGREEMENT;
+    if (!(agreement >= needed) || !(fabs(read_ppm + found) <= LARGEST_FOUND_PPM)) {
         forget_findings(drift);
         return;
     }

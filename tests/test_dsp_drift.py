@@ -194,6 +194,16 @@ def test_a_hand_over_costs_no_echo(stage) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(("before_ppm", "ppm"), [(-240.0, 240.0), (300.0, -300.0)])
+def test_another_clock_is_followed(stage, before_ppm: float, ppm: float) -> None:
+    """Another loudspeaker: 600 ppm from one bound to the other. Before, 0 dB from then on."""
+    mic, reference = scene([(noise(12.0, 0), before_ppm, 1500), (noise(26.0, 1), ppm, 1000)])
+    enhancement, metrics = erle(stage, mic, reference)
+    assert metrics.drift_ppm == pytest.approx(ppm, abs=6.0)
+    assert enhancement[-20:].mean() > 25.0
+
+
+@pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("gap", [False, True])
 @pytest.mark.parametrize("delay", [60, 300])
 def test_an_earlier_echo_is_found_while_a_drift_is_undone(stage, gap: bool, delay: int) -> None:
@@ -276,6 +286,17 @@ def test_three_findings_that_agree_begin_a_correction() -> None:
     assert estimator.ppm == 0.0
     show(estimator, tracker, 1, 40.0, block)
     assert estimator.ppm == pytest.approx(40.0, abs=2.0)
+
+
+@pytest.mark.parametrize(("found_ppm", "followed"), [(240.0, False), (-560.0, True)])
+def test_a_finding_is_judged_by_the_rate_it_asks_for(found_ppm: float, followed: bool) -> None:
+    """At 240 ppm: 480 is what no clock runs at, -320 comes of too large a measurement of -300."""
+    estimator, tracker = DriftEstimator(), Pictures()
+    estimator.ppm = 240.0
+    for block in range(0, 16 * PICTURE_ESTIMATES * 5, 16):
+        estimator.observe(tracker, block, 240.0)  # type: ignore[arg-type]
+        tracker.late += 1e-6 * found_ppm * 16 * HOP_SAMPLES
+    assert (estimator.ppm != 240.0) == followed
 
 
 def test_findings_of_all_sizes_begin_none() -> None:
