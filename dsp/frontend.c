@@ -334,8 +334,13 @@ static const float *undo_drift(kws_frontend *f, const float *reference) {
     const int32_t blocks = back > 0 ? -back : hand_over(f, applied);
     const int32_t delay = kws_delay_tracker_delay(f->tracker);
     const int32_t spare = (delay < 0 ? 0 : delay) - applied - KWS_DELAY_MARGIN;
-    /* Once it was exhausted only for whole blocks, with which the paths can move. */
-    const int32_t again = kws_corrector_exhausted(corrector, ppm) && spare >= KWS_HOP;
+    /* Once it was exhausted for whole blocks, with which the paths can move; for less where they
+     * are worth little and the echo is heard there: else it would be given up and begun anew. */
+    const int32_t heard = kws_delay_tracker_estimates(f->tracker) > 0 &&
+                          kws_delay_tracker_unheard(f->tracker) == 0;
+    const int32_t afresh = heard && cancels_below(f, GIVEN_UP_ERLE_DB);
+    const int32_t again =
+        kws_corrector_exhausted(corrector, ppm) && spare >= (afresh ? KWS_LOOKAHEAD : KWS_HOP);
     if (ppm != 0.0 && (before == 0.0 || again)) {
         kws_corrector_engage(corrector, spare);
         shift_paths(f, -((int32_t)kws_corrector_delay(corrector) / KWS_HOP));

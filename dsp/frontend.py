@@ -316,8 +316,11 @@ class FrontEnd:
         self._line.unpush(back)
         blocks = -back if back > 0 else self._hand_over(applied)
         spare = (tracker.delay_samples or 0) - applied - MARGIN_SAMPLES
-        # Once it was exhausted only for whole blocks, with which the paths can move.
-        again = corrector.exhausted(ppm) and spare >= HOP_SAMPLES
+        # Once it was exhausted for whole blocks, with which the paths can move; for less where they
+        # are worth little and the echo is heard there: else it would be given up and begun anew.
+        heard = tracker.estimates > 0 and tracker.unheard_estimates == 0
+        afresh = heard and self._cancels_below(GIVEN_UP_ERLE_DB)
+        again = corrector.exhausted(ppm) and spare >= (LOOKAHEAD_SAMPLES if afresh else HOP_SAMPLES)
         if self._drift.engaged and (before == 0.0 or again):
             corrector.engage(spare)
             for canceller in self._cancellers:

@@ -226,10 +226,15 @@ def test_an_earlier_echo_is_found_within_a_block_of_the_corrector(stage) -> None
 
 
 @pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize(("before_ppm", "ppm"), [(-250.0, -250.0), (-80.0, 40.0)])
-def test_an_exhausted_corrector_works_again(stage, before_ppm: float, ppm: float) -> None:
+@pytest.mark.parametrize(
+    ("before_ppm", "ppm", "delay"),
+    [(-250.0, -250.0, 1200), (-80.0, 40.0, 1200), (-250.0, -250.0, 320), (-80.0, -80.0, 250)],
+)
+def test_an_exhausted_corrector_works_again(
+    stage, before_ppm: float, ppm: float, delay: int
+) -> None:
     first = noise(20.0, 0)
-    mic, reference = scene([(first, before_ppm, 140), (noise(18.0, 1), ppm, 1200)])
+    mic, reference = scene([(first, before_ppm, 100), (noise(18.0, 1), ppm, delay)])
     enhancement, metrics = erle(stage, mic, reference, len(first))
     # Nothing can be done where the echo comes too early.
     assert enhancement[190:195].mean() < 20.0
