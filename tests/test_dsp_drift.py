@@ -242,6 +242,30 @@ def test_an_exhausted_corrector_works_again(
     assert enhancement[-20:].mean() > 25.0
 
 
+def test_an_exhausted_corrector_rests_while_no_echo_is_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else what is given up in a mute is begun anew at once, every seven seconds."""
+    engaged = []
+    engage = DriftCorrector.engage
+
+    def noted(corrector: DriftCorrector, spare_samples: int) -> None:
+        engaged.append(spare_samples)
+        engage(corrector, spare_samples)
+
+    front_end = FrontEnd(FrontEndConfig(voice_branch=False), 1, True)
+    mic, reference = scene([(noise(20.0, 0), -80.0, 140), (noise(34.0, 1), -80.0, 400)])
+    muted = 34 * RATE_HZ
+    mic[muted:] = noise(54.0, 9, level=1e-4)[muted : len(mic)]
+    for start in range(0, len(mic), BLOCK_SAMPLES):
+        part = slice(start, start + BLOCK_SAMPLES)
+        if start == muted + 2 * RATE_HZ:
+            monkeypatch.setattr(DriftCorrector, "engage", noted)
+        gap = start == 20 * RATE_HZ
+        front_end.process(Block(start, mic[None, part], reference[part], gap=gap))
+    assert engaged == []
+
+
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("name", ["beating tone", "chord", "vibrato"])
 def test_no_drift_is_seen_in_tones(stage, name: str) -> None:
