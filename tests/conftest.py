@@ -27,6 +27,9 @@ PACKAGE_PARENT = Path(kwsd_package.__file__).parent.parent
 RATE_HZ = 16000
 TONE_HZ = 1000.0
 
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals that the programs handle."""
+
 INTERPRETER_NOTE = "INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n"
 """LiteRT itself writes this to standard error when it opens a model."""
 
@@ -63,6 +66,18 @@ def log_level():
     yield
     logger.setLevel(level)
     logger.handlers = handlers
+
+
+@pytest.fixture(autouse=True)
+def signal_handlers():
+    """Programs that run inside a test set what signals do; a signal ends the next test's run again.
+
+    A SIGTERM from outside would otherwise be an exception, and so a failure, of whatever test runs.
+    """
+    before = {number: signal.getsignal(number) for number in HANDLED}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

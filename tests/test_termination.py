@@ -1,7 +1,11 @@
 """Signals as an exception, and signals that wait for the end of a block."""
 
+import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -13,12 +17,10 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @pytest.fixture
 def terminates():
     """SIGTERM and SIGHUP raise `Terminated`, SIGINT interrupts; even where all were ignored."""
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in NUMBERS}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     raise_on_terminate(signal.SIGHUP)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -90,3 +92,27 @@ def test_other_threads_have_no_signals_to_hold_back():
     thread.start()
     thread.join()
     assert done == [True]
+
+
+PROGRAM_AND_SIGNAL = """
+import signal
+from kwsd.kwsctl import main
+
+def test_a_program_runs_inside(tmp_path):
+    assert main(["keygen", "bus", "--directory", str(tmp_path)]) == 0
+
+def test_a_signal_comes_from_outside():
+    signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_tests_end_by_a_signal_though_a_program_ran_inside_one(tmp_path):
+    tests = tmp_path / "test_inside.py"
+    tests.write_text(PROGRAM_AND_SIGNAL)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "conftest", tests],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == -signal.SIGTERM, done.stdout
