@@ -40,7 +40,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"kwsmodel {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     subparsers: Any = parser.add_subparsers(
-        title="commands", metavar="COMMAND", required=True, parser_class=_Parser
+        title="commands",
+        dest="command",
+        metavar="COMMAND",
+        required=True,
+        parser_class=_Parser,
     )
     train_command.add_parser(subparsers)
     evaluate_command.add_parser(subparsers)
@@ -56,9 +60,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; gives the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    command = None
     try:
         with StandardOutput():
             args = build_parser().parse_args(words)
+            command = args.command
             raise_on_terminate()
             return int(args.run(args))
     except KwsdError as error:
@@ -67,11 +73,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"kwsmodel: error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("kwsmodel: interrupted; run the same command again to go on", file=sys.stderr)
+        _say_ended("interrupted", command)
         return EX_INTERRUPTED
     except Terminated as end:
-        print("kwsmodel: terminated; run the same command again to go on", file=sys.stderr)
+        _say_ended("terminated", command)
         return end.exit_code
+
+
+def _say_ended(how: str, command: str | None) -> None:
+    # Only a training keeps what it has made so far.
+    again = "run the same command again to go on"
+    if command != "train":
+        again = "the same command begins anew"
+    print(f"kwsmodel: {how}; {again}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -310,7 +310,8 @@ def test_several_networks_give_one_package_whatever_stops_them(
     began = net_digest(read_net(load_package(find_package("jarvis")).network))
     kept = sorted((tmp_path / "work").glob("checkpoint-*"))
     assert [began in torch.load(path)["identity"] for path in kept] == [True, False]
-    capfd.readouterr()
+    again = "kwsmodel: interrupted; run the same command again to go on\n"
+    assert again in capfd.readouterr().err
     assert main(cut) == 0
     assert "going on from step 3" in capfd.readouterr().err
     made = [tmp_path / name / "chirp_word" / "model.tflite" for name in ("whole", "cut")]

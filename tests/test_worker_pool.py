@@ -184,7 +184,7 @@ def test_a_terminated_kwsmodel_says_so_and_leaves_nothing(tone_model, tmp_path):
     finally:
         process.kill()
     assert process.returncode == 128 + signal.SIGTERM
-    assert err.splitlines()[-1] == "kwsmodel: terminated; run the same command again to go on"
+    assert err.splitlines()[-1] == "kwsmodel: terminated; the same command begins anew"
     assert "Traceback" not in err
     assert out == ""
     assert not (tmp_path / "scores.csv").exists()
