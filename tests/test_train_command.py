@@ -45,7 +45,10 @@ def asked(*words: object) -> argparse.Namespace:
         (["hey mirror", "--name", "hey mirror!"], "cannot be called 'hey mirror!': up to 64"),
         (["hey mirror", "--name", "../mirror"], "cannot be called"),
         (["hey mirror", "--name", ""], "cannot be called ''"),
-        (["hey " + 70 * "a"], "cannot be called"),
+        (["hey " + 70 * "a"], "cannot be called.*; set another --name$"),
+        (["computer", "hey " + 70 * "a"], "'hey a+' cannot be called.*; shorten the phrase$"),
+        (["hey " + 70 * "a", "computer"], "'hey a+' cannot be called.*; shorten the phrase$"),
+        (["computer", "--beside", 70 * "a"], "'a+' cannot be called.*; shorten the phrase$"),
         (["computer", "--name", "jarvis", "--beside", "jarvis"], "'computer' and 'jarvis' would"),
     ],
 )

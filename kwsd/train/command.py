@@ -284,9 +284,12 @@ def _check_names(args: argparse.Namespace) -> None:
     phrases, names = learnt(args), _names(args)
     for number, (phrase, name) in enumerate(zip(phrases, names, strict=True)):
         if not NAME.fullmatch(name):
+            # --name is for a single phrase, and never for one that is learnt beside it.
+            helps = number == 0 and len(args.phrases) == 1
             raise UsageError(
                 f"the model of {phrase!r} cannot be called {name!r}: up to 64 letters, digits, "
-                "'_', '-' and '.' are allowed, the first a letter or digit; set another --name"
+                "'_', '-' and '.' are allowed, the first a letter or digit; "
+                + ("set another --name" if helps else "shorten the phrase")
             )
         if name in names[:number]:
             raise UsageError(
