@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from service_bench import ServiceBench
 
 from kwsd.block import SAMPLE_RATE_HZ
+from kwsd.ctl.explain import as_text
 from kwsd.daemon.commands import EXPLAINED_AT_MOST, commands_of
 from kwsd.decision import Decision, DecisionConfig, NearMiss
 from kwsd.errors import UsageError
@@ -51,3 +54,25 @@ def test_a_keyword_is_told_of_alone() -> None:
 def test_a_count_that_is_none_is_refused(count: object) -> None:
     with pytest.raises(UsageError, match="must be 1 to 10"):
         explained(count=count)
+
+
+def test_a_reload_begins_anew_and_the_text_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = ServiceBench(tmp_path)
+    told: list[str] = []
+
+    def look() -> None:
+        told.append(as_text(bench.ask("explain")["near_misses"]))
+
+    def miss() -> None:
+        missed = model("computer", 0.5).decision.near_misses
+        bench.service.now.models[0].decision.near_misses.extend(missed)
+
+    bench.at(0.5, miss)
+    bench.at(0.5, look)
+    bench.at(0.5, lambda: bench.ask("reload"))
+    bench.at(0.5, look)
+    bench.run(1.0, monkeypatch)
+    assert told[0].startswith("computer at 0.5 s: ")
+    assert told[1].endswith("since the last start or reload\n")

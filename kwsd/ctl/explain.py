@@ -20,7 +20,8 @@ _ADVICE = {
 def as_text(misses: Sequence[Mapping[str, Any]]) -> str:
     """Near misses for people, the latest last."""
     if not misses:
-        return "no near misses: nothing has come close to a wake since the start\n"
+        # A reload begins anew with the models, and nothing is left of what the old ones heard.
+        return "no near misses: nothing has come close to a wake since the last start or reload\n"
     lines = []
     for miss in misses:
         reason = str(miss["reason"])
