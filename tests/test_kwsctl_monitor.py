@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
+from service_bench import ServiceBench
 
 from kwsd import kwsctl
 from kwsd.ctl import monitor
@@ -99,6 +100,26 @@ def test_the_highest_score_begins_anew_with_each_poll() -> None:
     assert made.state()["scores"] == {"computer": {"now": 0.3, "highest": 0.9}}
     made.score("computer", 0, 0.1)
     assert made.state()["scores"] == {"computer": {"now": 0.1, "highest": 0.1}}
+
+
+def test_a_word_that_a_reload_removes_is_listed_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = ServiceBench(tmp_path, "wake.models = ['computer', 'jarvis']")
+    listed: list[set[str]] = []
+
+    def look() -> None:
+        listed.append(set(bench.ask("monitor")["scores"]))
+
+    def reload() -> None:
+        look()
+        bench.write_config("wake.models = ['jarvis']")
+        bench.ask("reload")
+
+    bench.at(2.0, reload)
+    bench.at(4.0, look)
+    bench.run(5.0, monkeypatch)
+    assert listed == [{"computer", "jarvis"}, {"jarvis"}]
 
 
 def test_memory_does_not_grow() -> None:

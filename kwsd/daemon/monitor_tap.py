@@ -32,6 +32,11 @@ class MonitorTap:
         self._scores[keyword] = smoothed
         self._highest[keyword] = max(smoothed, self._highest.get(keyword, 0.0))
 
+    def forget_scores(self) -> None:
+        """Other models are there: the old ones' words may be gone."""
+        self._scores = {}
+        self._highest = {}
+
     def wake(self, event: Event) -> None:
         """Keep a wake that was published."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")

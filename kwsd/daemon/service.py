@@ -350,6 +350,7 @@ class Service:
         if config.audio != before.config.audio:
             source = self._new_input(config.audio)
         self._now = listen(config, source, self._taps, before)
+        self._watch.forget_scores()
         for section in ("bus", "metrics"):
             if getattr(config, section) != getattr(before.config, section):
                 log.warning("[%s] changes at the next start only", section)
