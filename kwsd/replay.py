@@ -28,9 +28,8 @@ from kwsd.output_file import OutputFile
 from kwsd.plot import ReplayPlot, require_matplotlib
 from kwsd.progress import progress
 from kwsd.scores import ScoreFile
-from kwsd.sink.endpoint import default_endpoint
 from kwsd.sink.lines import LineSink, ReaderGone
-from kwsd.sink.zmq import BusSink
+from kwsd.sink.zmq import BusSink, open_bus
 from kwsd.source.base import Source, SourceInfo
 from kwsd.source.file import STANDARD_INPUT, open_audio
 
@@ -201,12 +200,7 @@ def _open_bus(
     config: Config, info: SourceInfo, models: Sequence[OpenModel], stack: ExitStack
 ) -> BusSink:
     settings = config.bus
-    bus = BusSink(
-        settings.endpoint or default_endpoint(),
-        queue_messages=settings.send_queue_messages,
-        linger_ms=settings.linger_ms,
-        replay=True,
-    )
+    bus = open_bus(settings, replay=True)
     stack.callback(bus.close)
     log.info("events are published at %s", bus.endpoint)
     bus.state(

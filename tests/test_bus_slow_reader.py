@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import zmq
 
-from kwsd.sink.zmq import BusSink
+from kwsd.config_schema import BusSettings
+from kwsd.sink.zmq import open_bus
 
-EVENTS = 2000
 EVENT = {"v": 1, "type": "wake", "name": "computer", "model": "x" * 4000}
+EVENTS = 2000
+"""More of them than the socket between both sides holds."""
 
 
-def test_what_a_subscriber_does_not_read_is_dropped_beyond_its_queue(tmp_path: Path) -> None:
-    bus = BusSink(f"ipc://{tmp_path}/e", queue_messages=10, linger_ms=0)
+def arrived(settings: BusSettings, replay: bool) -> int:
+    """Events that come to a subscriber which begins to read behind the last one."""
+    bus = open_bus(settings, replay)
     with zmq.Context() as context, context.socket(zmq.SUB) as reader:
         reader.setsockopt(zmq.LINGER, 0)
         reader.setsockopt(zmq.RCVHWM, 1)
@@ -22,11 +26,22 @@ def test_what_a_subscriber_does_not_read_is_dropped_beyond_its_queue(tmp_path: P
         assert bus.wait_for_subscriber(20.0)
         for _ in range(EVENTS):
             bus.emit(EVENT)
-        # Then it reads: what waited on both sides and in the socket between them.
-        assert reader.poll(20_000)
-        arrived = 0
-        while reader.poll(500):
+        count = 0
+        while count < EVENTS and reader.poll(20_000 if count == 0 else 2_000):
             reader.recv_multipart()
-            arrived += 1
+            count += 1
     bus.close()
-    assert arrived < EVENTS // 2
+    return count
+
+
+@pytest.mark.parametrize("replay", [False, True], ids=["service", "replay"])
+def test_what_a_subscriber_does_not_read_is_held_as_far_as_configured(
+    tmp_path: Path, replay: bool
+) -> None:
+    endpoint = f"ipc://{tmp_path}/e"
+    few, enough = (
+        BusSettings(endpoint=endpoint, send_queue_messages=held, linger_ms=0)
+        for held in (10, EVENTS)
+    )
+    assert arrived(few, replay) < EVENTS // 2
+    assert arrived(enough, replay) == EVENTS

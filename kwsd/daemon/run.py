@@ -14,9 +14,8 @@ from kwsd.daemon.notify import Notifier
 from kwsd.daemon.saved_state import FILE_NAME, StateFile, state_directory
 from kwsd.daemon.service import Service
 from kwsd.errors import ConfigError
-from kwsd.sink.curve import secured_endpoint
 from kwsd.sink.endpoint import CONTROL_SOCKET, default_endpoint
-from kwsd.sink.zmq import BusSink
+from kwsd.sink.zmq import open_bus
 
 
 def run_service(config: Config, load: Callable[[], Config]) -> None:
@@ -36,12 +35,7 @@ def run_service(config: Config, load: Callable[[], Config]) -> None:
     """
     _refuse_unread(config)
     raise_file_limit()
-    bus = BusSink(
-        config.bus.endpoint or default_endpoint(),
-        queue_messages=config.bus.send_queue_messages,
-        linger_ms=config.bus.linger_ms,
-        secured=secured_endpoint(config.bus),
-    )
+    bus = open_bus(config.bus)
 
     def load_again() -> Config:
         again = load()

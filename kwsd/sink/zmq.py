@@ -13,10 +13,11 @@ from typing import Any
 
 import zmq
 
+from kwsd.config_schema import BusSettings
 from kwsd.errors import BusError
 from kwsd.event import SCHEMA_VERSION, Event, to_json
-from kwsd.sink.curve import CurveGate, SecuredEndpoint
-from kwsd.sink.endpoint import check_endpoint
+from kwsd.sink.curve import CurveGate, SecuredEndpoint, secured_endpoint
+from kwsd.sink.endpoint import check_endpoint, default_endpoint
 from kwsd.sink.ipv6 import allow_ipv6
 from kwsd.sink.socket_lock import SocketLock
 
@@ -216,3 +217,27 @@ class BusSink:
             channel.send_multipart(frames, zmq.DONTWAIT)
         except zmq.ZMQError as error:
             raise BusError(f"event cannot be published: {error.strerror}") from None
+
+
+def open_bus(settings: BusSettings, replay: bool = False) -> BusSink:
+    """The bus of a configuration.
+
+    Parameters
+    ----------
+    settings : BusSettings
+        ``[bus]``.
+    replay : bool
+        For a replay, which stays on this machine: without the encrypted endpoint.
+
+    Raises
+    ------
+    ConfigError, MissingFileError, RuntimeUnavailable, BusError
+        As `BusSink` and its encrypted endpoint.
+    """
+    return BusSink(
+        settings.endpoint or default_endpoint(),
+        queue_messages=settings.send_queue_messages,
+        linger_ms=settings.linger_ms,
+        replay=replay,
+        secured=None if replay else secured_endpoint(settings),
+    )
