@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from kwsd.block import SAMPLE_RATE_HZ
@@ -17,8 +17,10 @@ from kwsd.decision import Detection
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kwsd.capture.health import AudioState
     from kwsd.dsp.metrics import FrontEndMetrics
     from kwsd.runtime.change import RuntimeChange
+    from kwsd.source.live import LiveCounters
 
 SCHEMA_VERSION = 1
 
@@ -109,6 +111,35 @@ def runtime_event(
     if changed is not None:
         event |= {"changed": changed.model, "at_s": _seconds(sample)}
     return {**event, "models": [model.table() for model in models]}
+
+
+def beat_event(audio: AudioState, ready: bool, wakes: int, counters: LiveCounters) -> Event:
+    """That kwsd is there, and how its input does.
+
+    Parameters
+    ----------
+    audio : AudioState
+        Of the input.
+    ready : bool
+        Whether audio has flowed since the start, or none is wanted.
+    wakes : int
+        Since the start.
+    counters : LiveCounters
+        Of the input.
+
+    Returns
+    -------
+    dict
+        Keys in the order of the schema.
+    """
+    return {
+        "v": SCHEMA_VERSION,
+        "type": "health.beat",
+        "audio": str(audio),
+        "ready": ready,
+        "wakes": wakes,
+        **asdict(counters),
+    }
 
 
 def to_json(event: Event) -> str:

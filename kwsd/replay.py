@@ -19,24 +19,30 @@ from kwsd.assemble import (
     runtime_state,
 )
 from kwsd.block import SAMPLE_RATE_HZ
+from kwsd.capture.health import AudioState
 from kwsd.chain import Chain, Tap
 from kwsd.config import Config
 from kwsd.dump import AudioDump
 from kwsd.errors import UsageError
-from kwsd.event import Event
+from kwsd.event import Event, beat_event
 from kwsd.output_file import OutputFile
 from kwsd.plot import ReplayPlot, require_matplotlib
 from kwsd.progress import progress
 from kwsd.scores import ScoreFile
+from kwsd.sink.beat import Beat
 from kwsd.sink.lines import LineSink, ReaderGone
 from kwsd.sink.zmq import BusSink, open_bus
 from kwsd.source.base import Source, SourceInfo
 from kwsd.source.file import STANDARD_INPUT, open_audio
+from kwsd.source.live import LiveCounters
 
 log = logging.getLogger(__name__)
 
 # A plot marks so many wakes, the latest; more could not be told apart.
 _PLOTTED_EVENTS = 1000
+
+# A recording is opened once and has no holes.
+_COUNTERS = LiveCounters(openings=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +126,14 @@ def _run(
 ) -> int:
     wakes = 0
     reading = True
+    beat = Beat()
     with progress(source.info.name, source.info.duration_s) as advance:
         for position, events in _events(source, chain):
             advance(position)
             if bus is not None:
                 bus.serve()
+                if beat.due():
+                    bus.emit(beat_event(AudioState.RUNNING, True, wakes, _COUNTERS))
             # A change comes first: the wakes of the same blocks may be the new runtime's.
             for event in (*runtime_changes(models, position), *events):
                 if reading:

@@ -1,11 +1,13 @@
 """``kwsd --replay`` as a process: events, outputs, determinism, pipes, signals, memory."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -165,15 +167,22 @@ def test_signals_leave_nothing_half_written(kwsd_command, recording, tmp_path, n
     assert list(scores.parent.iterdir()) == [scores]
 
 
-def test_publish(kwsd_command, recording, tmp_path, validator):
-    endpoint = f"ipc://{tmp_path}/bus.sock"
-    command = [*kwsd_command, "--replay", str(recording), "--publish"]
-    command += ["--set", f"bus.endpoint={endpoint}", "--set", "bus.wait_subscriber_s=20"]
+@contextmanager
+def subscriber(endpoint):
+    """Hears everything at the endpoint."""
     with zmq.Context() as context, context.socket(zmq.SUB) as socket:
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVTIMEO, 20_000)
         socket.setsockopt(zmq.SUBSCRIBE, b"")
         socket.connect(endpoint)
+        yield socket
+
+
+def test_publish(kwsd_command, recording, tmp_path, validator):
+    endpoint = f"ipc://{tmp_path}/bus.sock"
+    command = [*kwsd_command, "--replay", str(recording), "--publish"]
+    command += ["--set", f"bus.endpoint={endpoint}", "--set", "bus.wait_subscriber_s=20"]
+    with subscriber(endpoint) as socket:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             received = []
             while not received or received[-1][0] != "replay/end/":
@@ -191,6 +200,33 @@ def test_publish(kwsd_command, recording, tmp_path, validator):
         for name, value in json.loads(line).items():
             assert message[name] == value
     assert received[-1][1]["events"] == 2
+
+
+def test_a_quiet_replay_says_that_it_is_there(kwsd_command, tmp_path, validator):
+    endpoint = f"ipc://{tmp_path}/bus.sock"
+    command = [*kwsd_command, "--replay", "-", "--publish", "--set", f"bus.endpoint={endpoint}"]
+    endless = io.BytesIO()
+    sf.write(endless, np.zeros(0, np.int16), RATE, format="WAV", subtype="PCM_16")
+    with subscriber(endpoint) as socket:
+        with subprocess.Popen(
+            [*command, "--set", "bus.wait_subscriber_s=20"], stdin=subprocess.PIPE
+        ) as process:
+            process.stdin.write(endless.getvalue())
+            beats = []
+            deadline = time.monotonic() + 60
+            while len(beats) < 3 and time.monotonic() < deadline:
+                process.stdin.write(bytes(RATE // 5))
+                process.stdin.flush()
+                while socket.poll(20):
+                    topic, payload = socket.recv_multipart()
+                    if topic == b"health/beat/":
+                        beats.append(json.loads(payload))
+            process.stdin.close()
+    for beat in beats:
+        validator.validate(beat)
+        assert beat["replay"] and beat["audio"] == "running" and beat["wakes"] == 0
+    assert len(beats) >= 3
+    assert [beat["seq"] for beat in beats] == [*range(len(beats))]
 
 
 @pytest.fixture(scope="module")

@@ -35,8 +35,9 @@ from kwsd.daemon.runtime_gauges import runtime_metrics
 from kwsd.daemon.saved_state import CONFIGURED, StateFile
 from kwsd.daemon.status import input_status, keyword_status
 from kwsd.errors import ConfigError, KwsdError
-from kwsd.event import SCHEMA_VERSION, Event
+from kwsd.event import beat_event
 from kwsd.operating_point import with_set
+from kwsd.sink.beat import Beat
 from kwsd.sink.zmq import BusSink
 from kwsd.source.live import LiveInput
 
@@ -45,7 +46,6 @@ log = logging.getLogger(__name__)
 READ_TIMEOUT_S = 0.1
 """Longest wait for audio: bounds how late a signal or a new subscriber is seen."""
 
-BEAT_S = 1.0
 START_EXTENSION_S = 30.0
 
 
@@ -110,7 +110,8 @@ class Service:
         self._ready = False
         self._wakes = 0
         self._heard: dict[str, int] = {}
-        self._beat_s = self._extended_s = float("-inf")
+        self._extended_s = float("-inf")
+        self._beat = Beat(clock)
 
     def run(self) -> None:
         """Work until asked to stop.
@@ -264,7 +265,8 @@ class Service:
         if self._files is not None:
             self._files.look()
         self._tell_state()
-        self._beat()
+        if self._beat.due():
+            self._say_beat()
         if blocks:
             self._works()
 
@@ -321,25 +323,9 @@ class Service:
             self._extended_s = self._clock()
             self._notifier.still_starting(START_EXTENSION_S)
 
-    def _beat(self) -> None:
-        now_s = self._clock()
-        if now_s - self._beat_s < BEAT_S:
-            return
-        self._beat_s = now_s
+    def _say_beat(self) -> None:
         source = self.now.source
-        counters = source.counters
-        beat: Event = {
-            "v": SCHEMA_VERSION,
-            "type": "health.beat",
-            "audio": str(source.health.state),
-            "ready": self._ready,
-            "wakes": self._wakes,
-            "overruns": counters.overruns,
-            "dropped_periods": counters.dropped_periods,
-            "openings": counters.openings,
-            "gaps": counters.gaps,
-        }
-        self._bus.emit(beat)
+        self._bus.emit(beat_event(source.health.state, self._ready, self._wakes, source.counters))
         if self._metrics is not None:
             self._metrics.text = self.metrics_text()
 
