@@ -332,3 +332,14 @@ def test_names_that_a_configuration_cannot_hold(tmp_path):
     arrays = {spec.name: np.zeros((1, *spec.shape), np.int8) for spec in package.inputs}
     with pytest.raises(ModelError, match="plain names"):
         write_kit(tmp_path / "kit", package, "Z1_0701", arrays)
+
+
+def test_names_that_would_share_a_calibration_file(tmp_path):
+    package = affine_package(tmp_path / "affine")
+    names = ("a:0", "a/0")
+    inputs = [replace(s, name=n) for s, n in zip(package.inputs, names, strict=True)]
+    arrays = {spec.name: np.zeros((1, *spec.shape), np.int8) for spec in inputs}
+    package = replace(package, inputs=tuple(inputs), feature_input=names[0])
+    with pytest.raises(ModelError, match=r"'a:0' and 'a/0' of .* in calibration/a_0\.npy"):
+        write_kit(tmp_path / "kit", package, "Z1_0701", arrays)
+    assert not (tmp_path / "kit").exists()

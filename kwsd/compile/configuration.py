@@ -73,6 +73,20 @@ def calibration_file(name: str) -> str:
     return f"{FOLDER}/{_NOT_PLAIN.sub('_', name)}.npy"
 
 
+def check_calibration_files(where: str, inputs: Iterable[TensorSpec]) -> None:
+    """Raise `ModelError` where the steps of two inputs would be in one file."""
+    places: dict[str, str] = {}
+    for spec in inputs:
+        place = calibration_file(spec.name)
+        other = places.setdefault(place, spec.name)
+        if other != spec.name:
+            raise ModelError(
+                f"inputs {other!r} and {spec.name!r} of {where} would both have their calibration "
+                f"in {place}; export the network with names that differ in letters, digits, "
+                "'_', '.' or '-'"
+            )
+
+
 def _shapes(specs: tuple[TensorSpec, ...]) -> str:
     return ",".join("[" + ", ".join(map(str, spec.shape)) + "]" for spec in specs)
 

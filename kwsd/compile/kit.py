@@ -19,6 +19,7 @@ from kwsd.compile.configuration import (
     NETWORK,
     SDK2021_FILE,
     calibration_file,
+    check_calibration_files,
     check_names,
     compass_configuration,
     sdk2021_configuration,
@@ -77,9 +78,11 @@ def write_kit(folder: Path, package: ModelPackage, target: str, steps: Steps) ->
     OutputError
         The folder cannot be written, or holds something and is no kit.
     ModelError
-        A tensor's name cannot stand in the compiler's configuration.
+        A tensor's name cannot stand in the compiler's configuration, or two inputs would share a
+        file.
     """
     check_names(package.name, (*package.inputs, *package.outputs))
+    check_calibration_files(package.name, package.inputs)
     files = kit_files(package, target, steps)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / COMPASS_FILE).is_file():
         raise OutputError(
