@@ -37,6 +37,7 @@ from kwsd.runtime.select import RuntimeOptions, open_session
 from kwsd.runtime.served import Served
 from kwsd.runtime.usage import RuntimeUsage
 from kwsd.source.base import SourceInfo
+from kwsd.toml_file import shown_key
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +141,7 @@ def _warn_of_others(config: Config, keywords: Sequence[str]) -> None:
             log.warning(
                 "[keyword.%s] changes nothing: no model of that keyword is loaded; "
                 "wake.models has %s",
-                name,
+                shown_key(name),
                 ", ".join(keywords),
             )
 

@@ -39,6 +39,7 @@ from kwsd.config_value import check_value, parse_text, to_toml
 from kwsd.errors import ConfigError, UsageError
 from kwsd.model.toml_text import key_text
 from kwsd.profile import load_profile, names_file
+from kwsd.toml_file import shown_key
 
 DEFAULT_ORIGIN = "default"
 _ENV_PREFIX = "KWSD_"
@@ -238,8 +239,8 @@ def _known(name: str, origin: str) -> Key:
     # A right key in the wrong section, or without one, is the commonest slip.
     same_tail = [item for item in known if item.rpartition(".")[2] == name.rpartition(".")[2]]
     guess = same_tail or near
-    hint = f"did you mean {guess[0]}?" if guess else "kwsd --print-config lists all keys"
-    raise ConfigError(f"unknown configuration key {name} ({origin}): {hint}")
+    hint = f"did you mean {shown_key(guess[0])}?" if guess else "kwsd --print-config lists all keys"
+    raise ConfigError(f"unknown configuration key {shown_key(name)} ({origin}): {hint}")
 
 
 def _build(settings: dict[str, Setting], unread: tuple[Path, ...] = ()) -> Config:

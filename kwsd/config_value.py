@@ -8,6 +8,7 @@ import tomllib
 from kwsd.config_schema import Key
 from kwsd.errors import ConfigError
 from kwsd.model.toml_text import value_text
+from kwsd.toml_file import shown_key
 
 AUTO = "auto"
 NO_CHANNEL = "none"
@@ -41,7 +42,7 @@ def check_value(key: Key, value: object, origin: str) -> object:
         return _checked(key, value, origin)
     except (OverflowError, ValueError):
         # Python turns no number of thousands of digits into text, or into a float.
-        huge = f"{key.name} = a huge number ({origin})"
+        huge = f"{shown_key(key.name)} = a huge number ({origin})"
         raise ConfigError(f"{huge}: must be {allowed(key)}") from None
 
 
@@ -138,4 +139,4 @@ def _scalar(text: str, *, bare: bool) -> object:
 
 def _wrong(key: Key, value: object, origin: str) -> ConfigError:
     shown = "true" if value is True else "false" if value is False else repr(value)
-    return ConfigError(f"{key.name} = {shown} ({origin}): must be {allowed(key)}")
+    return ConfigError(f"{shown_key(key.name)} = {shown} ({origin}): must be {allowed(key)}")

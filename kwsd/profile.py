@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kwsd.errors import ConfigError
-from kwsd.toml_file import parse_toml
+from kwsd.toml_file import parse_toml, shown_key
 
 DIRECTORY = Path(__file__).parent / "profiles"
 """Beside this file: importlib.resources would bring zipfile and tempfile into the daemon."""
@@ -113,9 +113,10 @@ def load_profile(name: str) -> Profile:
 
 def parse_profile(name: str, table: Mapping[str, Any]) -> Profile:
     """A profile from its TOML tables; raises `ConfigError`."""
+    known = ", ".join(sorted(_KEYS))
     for key in table:
         if key not in _KEYS:
-            raise _wrong(name, f"key {key} is not known; there are {', '.join(sorted(_KEYS))}")
+            raise _wrong(name, f"key {shown_key(key)} is not known; there are {known}")
     evidence = table.get("evidence", "documents")
     if evidence not in EVIDENCE:
         raise _wrong(name, f"evidence = {evidence!r}: must be {' or '.join(EVIDENCE)}")

@@ -8,6 +8,11 @@ from typing import Any
 from kwsd.errors import ConfigError
 
 
+def shown_key(name: str) -> str:
+    """A key that a user wrote, for a message of one line."""
+    return name if name and name.isprintable() else repr(name)
+
+
 def parse_toml(content: bytes, name: str) -> dict[str, Any]:
     """Tables of a file.
 

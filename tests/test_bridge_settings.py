@@ -60,6 +60,7 @@ def test_a_key_in_a_folder_that_may_not_be_entered_is_said() -> None:
     ("text", "said"),
     [
         ("hots = 'x'", "did you mean host"),
+        ('"ho\\nst" = 1', r"toml: 'ho\\nst' is not a setting; did you mean host"),
         ("host = 3", "host = '3': must be of kind string"),
         ("port = 70000", "must be 0 to 65535"),
         ("port = true", "must be of kind int"),

@@ -156,6 +156,23 @@ def test_unknown_keys_in_files_and_variables(load):
         load(environment={"KWSD_WAKE_COLOUR": "1"})
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[wake]\n"col\\nour" = 1', r"unknown configuration key 'wake.col\nour' ("),
+        ('[keyword."a\\nb"]\nthreshhold = 1', r"did you mean 'keyword.a\nb.threshold'?"),
+        ('[keyword."a\\nb"]\nthreshold = 5', r"'keyword.a\nb.threshold' = 5 ("),
+        ('[keyword."a\\nb"]\nthreshold = 0x' + "f" * 6000, r"\nb.threshold' = a huge number ("),
+        ('"" = 1', "unknown configuration key '' ("),
+    ],
+)
+def test_keys_stay_on_one_line_of_a_message(load, text, said):
+    with pytest.raises(ConfigError) as refused:
+        load(etc=text)
+    assert said in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
 def test_variables_of_other_programs_are_not_ours(load):
     others = {
         "KWSD_MQTT_HOST": "broker",

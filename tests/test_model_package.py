@@ -112,6 +112,7 @@ def put(*path, value, of=lambda table: table):
         (put("format", value=2), ["format = 2", "reads 1"]),
         (put("surprise", value=1), ["surprise", "not known", "known keys"]),
         (put("stream", "surprise", value=1), ["stream.surprise"]),
+        (put("stream", "sur\nprise", value=1), [r"'stream.sur\nprise' is not known"]),
         (put("kind", value="song"), ["kind = 'song'", "wake, sound, verifier"]),
         (put("name", value="../x"), ["name = '../x'"]),
         (put("labels", value=["a/b"]), ["labels", "a/b"]),

@@ -111,6 +111,7 @@ def test_a_path_in_a_file_is_taken_from_that_files_folder(
         ("[audio]\nrate_hz = 1", "audio.rate_hz = 1 (profile"),
         ("[audio]\nprofile = 'r329'", "cannot stand in a profile"),
         ("[wake]\nthreshold = 0.5", "key wake is not known"),
+        ('"wa\\nke" = 1', r"key 'wa\nke' is not known"),
         ("evidence = 'hearsay'", "board or documents"),
         ("[[mixer.control]]\nname = 'x'", "must have a name and a value"),
         ("[[mixer.control]]\nname = 'x'\nvalue = 0.5", "a whole number"),

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from kwsd.errors import ConfigError, MissingFileError
 from kwsd.sink.endpoint import CONTROL_SOCKET, client_endpoint
-from kwsd.toml_file import parse_toml
+from kwsd.toml_file import parse_toml, shown_key
 
 Settings = TypeVar("Settings", bound="BridgeSettings")
 
@@ -94,7 +94,8 @@ def load_settings(
     values: dict[str, object] = {}
     for key, value in table.items():
         if key not in kinds:
-            raise ConfigError(f"{path}: {key} is not a setting{_similar(key, list(kinds))}")
+            similar = _similar(key, list(kinds))
+            raise ConfigError(f"{path}: {shown_key(key)} is not a setting{similar}")
         if kinds[key].metadata["kind"] == "secret":
             _refuse_readable(path, key)
         values[key] = _checked(f"{path}: {key}", value, kinds[key].metadata)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kwsd.errors import ModelError
+from kwsd.toml_file import shown_key
 
 LARGEST_SHOWN = 100
 """Characters of a value in a message."""
@@ -29,7 +30,7 @@ class Fields:
 
     def where(self, key: str) -> str:
         """File and full name of a key."""
-        return f"{self._file}: {self._prefix}{key}"
+        return f"{self._file}: {shown_key(self._prefix + key)}"
 
     def keys(self) -> tuple[str, ...]:
         """Every key of the table."""
