@@ -6,6 +6,8 @@ float files, so that the same recording gives the same bytes.
 
 from __future__ import annotations
 
+import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +16,20 @@ import soundfile as sf
 from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.dsp.frontend_frame import FrontEndFrame
 from kwsd.errors import OutputError
+from kwsd.source.wav_header import LARGEST_WAV_BYTES
+
+log = logging.getLogger(__name__)
 
 CHANNELS = ("detector", "voice", "reference")
 
-# Sizes of a plain WAV are 32-bit; RF64 takes over where they could overflow.
-_PLAIN_WAV_S = 2**31 / (SAMPLE_RATE_HZ * len(CHANNELS) * 3)
+_FRAME_BYTES = 3 * len(CHANNELS)
 
 
 class AudioDump:
     """A tap that writes three channels at 16 kHz.
+
+    RF64 takes over where a WAV could not hold a known length; of a stream whose length is not known
+    as much is written as a WAV holds.
 
     Parameters
     ----------
@@ -30,11 +37,17 @@ class AudioDump:
         File to write; overwritten.
     duration_s : float, optional
         Expected length; None if not known.
+    largest_bytes : int
+        What a WAV holds.
     """
 
-    def __init__(self, path: Path, duration_s: float | None) -> None:
+    def __init__(
+        self, path: Path, duration_s: float | None, largest_bytes: int = LARGEST_WAV_BYTES
+    ) -> None:
         self._path = path
-        long = duration_s is not None and duration_s > _PLAIN_WAV_S
+        largest_samples = largest_bytes // _FRAME_BYTES
+        long = duration_s is not None and duration_s * SAMPLE_RATE_HZ > largest_samples
+        self._left_samples = math.inf if long else largest_samples
         try:
             self._file = sf.SoundFile(
                 path,
@@ -49,6 +62,15 @@ class AudioDump:
 
     def frame(self, frame: FrontEndFrame) -> None:
         """Write one frame; beyond full scale is clipped."""
+        if self._left_samples < 0:
+            return
+        self._left_samples -= len(frame.detector)
+        if self._left_samples < 0:
+            log.warning(
+                "--dump-audio: the file is as large as a WAV can be, what follows is not in it; "
+                "replay a stored recording to have all of it"
+            )
+            return
         samples = np.stack([frame.detector, frame.voice, frame.reference], axis=1)
         try:
             self._file.write(np.clip(samples, -1.0, 1.0))

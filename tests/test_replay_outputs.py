@@ -8,8 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile as sf
 
 from kwsd.cli import main
+from kwsd.dsp.frontend_frame import FrontEndFrame
+from kwsd.dsp.metrics import Meter
+from kwsd.dump import CHANNELS, AudioDump
 from kwsd.errors import EX_CANTCREAT, OutputError
 from kwsd.output_file import OutputFile
 from kwsd.progress import progress
@@ -82,6 +86,29 @@ def test_a_full_disk_is_said_of_the_file_that_was_asked_for(
     said = capsys.readouterr().err
     assert f"cannot be written to {path}" in said and len(said.splitlines()) == 1
     assert not list(tmp_path.glob(".out*"))
+
+
+def dump(path, duration_s, largest_bytes):
+    """Ten frames of 480 samples, dumped."""
+    zeros = np.zeros(480, np.float32)
+    metrics = Meter(2).snapshot(False, None, None, None, 0, (False, False))
+    written = AudioDump(path, duration_s, largest_bytes)
+    for number in range(10):
+        written.frame(FrontEndFrame(480 * number, zeros, zeros, zeros, zeros, metrics))
+    written.close()
+    return sf.info(path)
+
+
+def test_a_dump_of_an_endless_stream_ends_where_a_wav_does(tmp_path, caplog):
+    room_bytes = 4 * 480 * len(CHANNELS) * 3 + 1000
+    info = dump(tmp_path / "endless.wav", None, room_bytes)
+    assert (info.format, info.frames) == ("WAV", 4 * 480)
+    (warning,) = caplog.messages
+    assert "--dump-audio: the file is as large as a WAV can be" in warning
+    # Where the length is known, another header holds it.
+    info = dump(tmp_path / "long.wav", 4800 / 16000, room_bytes)
+    assert (info.format, info.frames) == ("RF64", 4800)
+    assert len(caplog.messages) == 1
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 100, 1001])

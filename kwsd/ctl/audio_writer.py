@@ -17,6 +17,7 @@ import soundfile as sf
 
 from kwsd.block import FloatArray
 from kwsd.errors import OutputError, UsageError
+from kwsd.source.wav_header import LARGEST_WAV_BYTES
 from kwsd.termination import held_back
 
 _FORMATS = {".flac": "FLAC", ".wav": "WAV"}
@@ -25,8 +26,6 @@ _SLACK_BYTES = 65_536
 
 _ENCODER_FRAMES = 8192
 _FLAC_CHANNELS = 8
-_WAV_BYTES = 2**32 - 2**20
-"""A WAV's sizes have 32 bits."""
 
 
 class AudioWriter:
@@ -127,7 +126,7 @@ class AudioWriter:
 
     def _reserve(self, frames: int) -> None:
         needed = (frames + _ENCODER_FRAMES) * self._frame_bytes + _SLACK_BYTES
-        if self._is_wav and self._disk.end + needed > _WAV_BYTES:
+        if self._is_wav and self._disk.end + needed > LARGEST_WAV_BYTES:
             raise OutputError(f"{self.path} has reached 4 GB, the most a WAV can hold; use .flac")
         try:
             self._disk.reserve(needed)

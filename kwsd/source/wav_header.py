@@ -25,6 +25,9 @@ UNKNOWN_SIZE_FROM = 0x7FFF_0000
 
 _MAX_HEADER_BYTES = 1 << 20
 
+LARGEST_WAV_BYTES = 2**32 - 2**20
+"""What a file that is written may hold: its sizes have 32 bits; less some room for the header."""
+
 
 @dataclass(frozen=True, slots=True)
 class WavHeader:
