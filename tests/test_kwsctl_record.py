@@ -178,6 +178,12 @@ class TestStream:
         assert 5.0 <= service.now_s - began_s < 6.0
 
 
+@pytest.fixture
+def keyboard() -> None:
+    """An interrupt is one, also where tests run in the background and it would be ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class TestWriter:
     @pytest.mark.parametrize("ending", ["flac", "wav"])
     @pytest.mark.parametrize("bits", [16, 24])
@@ -214,6 +220,7 @@ class TestWriter:
         with pytest.raises(OutputError, match="No such file"):
             AudioWriter(tmp_path / "no" / "a.wav", RATE_HZ, 1, 16)
 
+    @pytest.mark.usefixtures("keyboard")
     @pytest.mark.parametrize("ending", ["flac", "wav"])
     def test_an_interrupt_in_the_middle_of_a_write_loses_nothing(
         self, tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
@@ -258,6 +265,7 @@ class TestWriter:
             AudioWriter(tmp_path / "a.flac", RATE_HZ, 3, 16)
         assert not list(tmp_path.iterdir())
 
+    @pytest.mark.usefixtures("keyboard")
     @pytest.mark.parametrize("ending", ["flac", "wav"])
     def test_an_interrupt_before_there_is_anything_leaves_no_file(
         self, tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
