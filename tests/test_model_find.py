@@ -4,6 +4,10 @@ import pytest
 
 from kwsd.errors import MissingFileError
 from kwsd.model.find import SHIPPED, find_package, known_models, model_folders
+from kwsd.model.package import load_package
+from kwsd.runtime.select import open_session
+
+PACKAGES = sorted(path.parent for path in SHIPPED.glob("*/model.toml"))
 
 
 @pytest.fixture
@@ -18,6 +22,20 @@ def user_models(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     return folder
+
+
+@pytest.mark.parametrize("folder", PACKAGES, ids=[folder.name for folder in PACKAGES])
+def test_every_shipped_package_is_whole_and_says_what_it_said(folder):
+    """A card that is edited by hand is another file than the description knows."""
+    package = load_package(folder)
+    assert package.name == folder.name and package.network.stat().st_size < 100_000
+    session, choice = open_session(package, order=["litert"])
+    session.close()
+    assert choice.name == "litert"
+
+
+def test_there_are_as_many_packages_as_words_in_the_benchmark():
+    assert len(PACKAGES) == 6
 
 
 def test_order(user_models):
