@@ -19,12 +19,23 @@ from kwsd.train.phrase import (
     near_words,
     phone_distance,
     phones,
+    plain_name,
     sentence,
     spoken_form,
 )
 
 COMPUTER = "kəmpjˈuTəɹ"
 SPOKEN = st.text(VOWELS + CONSONANTS, max_size=12)
+
+
+@pytest.mark.parametrize("phrase", ["你好", "früh auf", "!?"])
+def test_a_phrase_without_a_plain_name_says_both_ways_out(phrase):
+    with pytest.raises(UsageError, match="letters a to z.*, or train it alone.*--name"):
+        plain_name(phrase)
+
+
+def test_words_of_a_name_are_joined():
+    assert plain_name("Smart  mirror!") == "smart_mirror"
 
 
 def test_stress_spaces_and_punctuation_are_no_phones():

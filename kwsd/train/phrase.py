@@ -92,7 +92,10 @@ def plain_name(phrase: str) -> str:
     """
     name = "_".join("".join(c if c.isalnum() else " " for c in phrase.lower()).split())
     if not name or not name.isascii():
-        raise UsageError(f"phrase {phrase!r} gives no plain name: set one with --name")
+        raise UsageError(
+            f"phrase {phrase!r} gives no plain name: write it in the letters a to z as an English "
+            "reader would, or train it alone and set a name with --name"
+        )
     return name
 
 
