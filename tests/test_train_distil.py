@@ -71,6 +71,24 @@ def test_parted_networks_answer_for_their_phrases_alone() -> None:
     np.testing.assert_array_equal(together[..., 2], logits(second)[..., 2])
 
 
+def curve(cost: float) -> Curve:
+    """Of what misses this share of its words at any rate of false accepts."""
+    missed = round(100 * cost)
+    return Curve([0.0] * missed + [0.9] * (100 - missed), [0.5], 100.0)
+
+
+def judge(*costs: float) -> Any:
+    """What says these costs of the only phrase, one after the other."""
+    left = iter(costs)
+    return lambda network: {0: curve(next(left))}
+
+
+def gaining(networks: int, phrases: int = 1) -> Any:
+    """What says that the first of some networks is the best, and gains by learning."""
+    costs = iter((0.5, *[0.9] * (networks - 1), 0.4, 0.3, 0.2))
+    return lambda network: dict.fromkeys(range(phrases), curve(next(costs)))
+
+
 def test_a_network_learns_what_all_say(
     networks: list[Network], pools: Pools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,7 +96,7 @@ def test_a_network_learns_what_all_say(
     asked = logits(Mean(networks))
     before = np.abs(logits(networks[0]) - asked).mean()
     untouched = [value.clone() for value in networks[0].state_dict().values()]
-    student = distil(networks, pools, replace(CONFIG, steps=1500), quiet)[0].network
+    student = distil(networks, pools, replace(CONFIG, steps=1500), quiet, gaining(3))[0].network
     assert np.abs(logits(student) - asked).mean() < 0.7 * before
     for was, now in zip(untouched, networks[0].state_dict().values(), strict=True):
         assert torch.equal(was, now)
@@ -97,13 +115,13 @@ def test_each_phrase_has_a_network_of_its_own(tmp_path: Path) -> None:
         for number, config in enumerate(seeds(CONFIG, 2))
     ]
     config = replace(CONFIG, steps=200)
-    parted = distil(pair, both, config, quiet, phrases=2, wanted=(0, 1))
+    parted = distil(pair, both, config, quiet, gaining(2, 2), phrases=2, wanted=(0, 1))
     assert list(parted) == [0, 1]
     for weights in ("blocks.0.pointwise.weight", "head.weight"):
         values = [one.network.state_dict()[weights] for one in parted.values()]
         assert not torch.equal(*values)
     # What one learns does not hang on what is learnt beside it.
-    alone = distil(pair, both, config, quiet, phrases=2, wanted=(1,))
+    alone = distil(pair, both, config, quiet, gaining(2, 2), phrases=2, wanted=(1,))
     np.testing.assert_array_equal(logits(alone[1].network), logits(parted[1].network))
 
 
@@ -124,18 +142,6 @@ def test_processes_learn_the_same(tmp_path: Path) -> None:
     for number, one in apart.items():
         np.testing.assert_array_equal(logits(one.network), logits(together[number].network))
     assert not np.array_equal(logits(apart[0].network), logits(pair[0]))
-
-
-def curve(cost: float) -> Curve:
-    """Of what misses this share of its words at any rate of false accepts."""
-    missed = round(100 * cost)
-    return Curve([0.0] * missed + [0.9] * (100 - missed), [0.5], 100.0)
-
-
-def judge(*costs: float) -> Any:
-    """What says these costs of the only phrase, one after the other."""
-    left = iter(costs)
-    return lambda network: {0: curve(next(left))}
 
 
 def test_the_best_learns_and_stays_where_learning_is_no_good(
@@ -186,7 +192,7 @@ def test_the_same_networks_and_seed_give_the_same(
     networks: list[Network], pools: Pools, tmp_path: Path
 ) -> None:
     once, again = (
-        distil(networks, pools, replace(CONFIG, loaders=loaders), quiet)[0].network
+        distil(networks, pools, replace(CONFIG, loaders=loaders), quiet, gaining(3))[0].network
         for loaders in (0, 1)
     )
     np.testing.assert_array_equal(logits(once), logits(again))

@@ -118,8 +118,8 @@ class Learnt:
     network: Network
     """With averaged weights, in evaluation mode on the CPU."""
 
-    curve: Curve | None
-    """None where there are no development recordings."""
+    curve: Curve
+    """Of the phrase on development recordings."""
 
     distilled: bool = False
     """Whether it learnt what several say on average, or is as its own training left it."""
@@ -127,13 +127,13 @@ class Learnt:
     @property
     def cost(self) -> float:
         """What is to be small: misses averaged over the rates that count."""
-        return float("inf") if self.curve is None else mean_miss_rate(self.curve)
+        return mean_miss_rate(self.curve)
 
 
-def as_it_is(network: Network, wanted: Sequence[int], judge: Judge | None) -> dict[int, Learnt]:
+def as_it_is(network: Network, wanted: Sequence[int], judge: Judge) -> dict[int, Learnt]:
     """One network for all phrases, and how it does."""
-    curves = judge(network) if judge else {}
-    return {number: Learnt(network, curves.get(number)) for number in wanted}
+    curves = judge(network)
+    return {number: Learnt(network, curves[number]) for number in wanted}
 
 
 def distil(
@@ -141,7 +141,7 @@ def distil(
     pools: Pools,
     config: FitConfig,
     report: Report,
-    judge: Judge | None = None,
+    judge: Judge,
     phrases: int = 1,
     wanted: Sequence[int] = (0,),
     at_once: int = 1,
@@ -158,9 +158,9 @@ def distil(
         Of the trainings; a tenth of their steps is made.
     report : callable
         Gets one line now and then.
-    judge : callable, optional
-        What networks make of development recordings. The network that misses least learns, and it
-        stays as it is for a phrase if learning makes it no better.
+    judge : callable
+        What networks make of development recordings of each phrase that is wanted. The network
+        that misses least learns, and it stays as it is for a phrase if learning makes it no better.
     phrases : int
         How many the networks know.
     wanted : sequence of int
@@ -171,19 +171,18 @@ def distil(
     Returns
     -------
     dict of int to Learnt
-        By phrase; without `judge` with the last weights, of the first network.
+        By phrase.
     """
     torch.set_num_threads(1)  # sums of several threads differ from one machine to the next
     device = training_device()
     mean_of_all = Mean([copy.deepcopy(network).to(device) for network in networks]).eval()
-    best = as_it_is(networks[0], wanted, None)
-    if judge is not None:
-        for number, network in enumerate(networks, 1):
-            offered = as_it_is(network, wanted, judge)
-            report(f"network {number}: {_told(offered)}")
-            best = _cheaper(offered, best)
-        curves = judge(mean_of_all)
-        report(f"their mean: {_told({i: Learnt(networks[0], curves.get(i)) for i in wanted})}")
+    best: dict[int, Learnt] = {}
+    for number, network in enumerate(networks, 1):
+        offered = as_it_is(network, wanted, judge)
+        report(f"network {number}: {_told(one.curve for one in offered.values())}")
+        best = _cheaper(offered, best)
+    curves = judge(mean_of_all)
+    report(f"their mean: {_told(curves[i] for i in wanted)}")
     config = seeds(config, len(networks) + 1)[-1]
     windows = Windows(pools, phrases, config.splice_share, config.varied)
     rng = np.random.default_rng([config.seed, 5])
@@ -208,7 +207,7 @@ def _learn(
     mean_of_all: Mean,
     windows: Windows,
     config: FitConfig,
-    judge: Judge | None,
+    judge: Judge,
     phrases: int,
     report: Report,
 ) -> dict[int, Learnt]:
@@ -242,28 +241,32 @@ def _learn(
         optimizer.step()
         schedule.step()
         average_into(mean, students, AVERAGE_DECAY, step)
-        if step in choices and judge is not None:
+        if step in choices:
             offered = _as_they_are(mean, judge)
-            report(f"distillation, step {step} of {steps}: {_told(offered)}")
+            told = _told(one.curve for one in offered.values())
+            report(f"distillation, step {step} of {steps}: {told}")
             best = _cheaper(offered, best)
-    return _as_they_are(mean, None) if judge is None else dict(best)
+    return dict(best)
 
 
-def _as_they_are(parted: Parted, judge: Judge | None) -> dict[int, Learnt]:
+def _as_they_are(parted: Parted, judge: Judge) -> dict[int, Learnt]:
     """Copies, for the learning goes on."""
-    curves = judge(parted) if judge else {}
+    curves = judge(parted)
     return {
-        number: Learnt(copy.deepcopy(network).cpu().eval(), curves.get(number), distilled=True)
+        number: Learnt(copy.deepcopy(network).cpu().eval(), curves[number], distilled=True)
         for number, network in parted.by_phrase().items()
     }
 
 
 def _cheaper(offered: Mapping[int, Learnt], best: Mapping[int, Learnt]) -> dict[int, Learnt]:
     """The better one for each phrase, of equal ones the later."""
-    return {i: one if one.cost <= best[i].cost else best[i] for i, one in offered.items()}
+    return {
+        number: one if number not in best or one.cost <= best[number].cost else best[number]
+        for number, one in offered.items()
+    }
 
 
-def _told(offered: Mapping[int, Learnt]) -> str:
-    costs = [one.cost for one in offered.values()]
+def _told(curves: Iterable[Curve]) -> str:
+    costs = [mean_miss_rate(curve) for curve in curves]
     each = ", ".join(f"{cost:.4f}" for cost in costs)
     return f"costs on development recordings {each}; mean {np.mean(costs):.4f}"

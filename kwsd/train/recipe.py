@@ -129,10 +129,10 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
     learnt = learn(plan, pools, lessons, rehearsal, checkpoints, start, list(selections), report)
     phrases = len(plan.targets)
     signals = calibration_signals(pools, phrases, plan.seed, plan.fit.varied)
-    nets = {i: to_float_net(one.network, i) for i, one in learnt.items()}
-    for i, one in learnt.items():
-        if one.curve is not None:
-            nets[i] = centred(nets[i], *operating_logits(one.curve))
+    nets = {
+        i: centred(to_float_net(one.network, i), *operating_logits(one.curve))
+        for i, one in learnt.items()
+    }
     contents = {i: _content(plan, i, net, signals, pools) for i, net in nets.items()}
     judged = _judged(plan, contents, jobs)
     packages = [
