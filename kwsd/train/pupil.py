@@ -1,4 +1,4 @@
-"""What a network is taught by: labels of words and the answers of a teacher."""
+"""What a network is taught by: labels of words, their rank and the answers of a teacher."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from torch.nn import functional
 from kwsd.train.augment import Batch
 from kwsd.train.lessons import LessonBatch
 from kwsd.train.network import Network
+from kwsd.train.ranking import ranking_loss
 from kwsd.train.teacher import SIZE as ANSWER_SIZE
 
 TEACHER_WEIGHT = 0.5
 """Of the squared error of what the teacher says, in units of its variance, against the words."""
 
+RANKING_WEIGHT = 0.1
+"""Of the rank of words, against their labels (docs/benchmarks/training_trials.md)."""
+
 
 class Pupil(nn.Module):
-    """A network that learns from labelled words and from a teacher at once.
+    """A network that learns from labelled words, their rank and a teacher at once.
 
     Parameters
     ----------
@@ -40,13 +44,15 @@ class Pupil(nn.Module):
         if lesson is not None:
             features = torch.cat([features, torch.as_tensor(lesson.features).to(device)])
         deep = self.network.trunk(features)
+        logits = self.network.head(deep[:words])
         losses = functional.binary_cross_entropy_with_logits(
-            self.network.head(deep[:words]),
+            logits,
             label,
             reduction="none",
             pos_weight=torch.tensor(self._positive_weight, device=device),
         )
         loss = (losses * weight).sum() / weight.sum()
+        loss = loss + RANKING_WEIGHT * ranking_loss(logits, label)
         if lesson is not None:
             answers = torch.as_tensor(lesson.answers).to(device)
             asked = ~torch.isnan(answers[..., 0])
