@@ -9,6 +9,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install '.[train]'")
 
+from small_training import SMALL, small_pools  # noqa: E402
+
+from kwsd.train import pupil as module  # noqa: E402
+from kwsd.train.augment import Windows  # noqa: E402
+from kwsd.train.network import Network  # noqa: E402
+from kwsd.train.pupil import Pupil  # noqa: E402
 from kwsd.train.ranking import LOUDEST, MARGIN, SOFTNESS, ranking_loss  # noqa: E402
 
 STEPS = 6
@@ -77,3 +83,17 @@ def test_a_phrase_that_all_or_no_windows_hold_has_no_say() -> None:
         assert ranking_loss(logits, said).item() == 0.0
         beside = ranking_loss(torch.cat([logits, logits], -1), torch.cat([label, said], -1))
         assert beside.item() == pytest.approx(ranking_loss(logits, label).item(), rel=1e-5)
+
+
+def test_a_pupil_is_told_the_rank_beside_the_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(1)
+    pupil = Pupil(Network(SMALL), 1.0).eval()
+    batch = Windows(small_pools()).batch(np.random.default_rng(2), 3, 4)
+    with torch.no_grad():
+        logits = pupil.network(torch.as_tensor(batch.features))
+        rank = ranking_loss(logits, torch.as_tensor(batch.label)).item()
+        both = pupil.loss(batch, None).item()
+        monkeypatch.setattr(module, "RANKING_WEIGHT", 0.0)
+        labels = pupil.loss(batch, None).item()
+    assert rank > 0.1
+    assert both - labels == pytest.approx(0.1 * rank, rel=1e-4)
