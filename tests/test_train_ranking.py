@@ -15,9 +15,9 @@ from kwsd.train import pupil as module  # noqa: E402
 from kwsd.train.augment import Windows  # noqa: E402
 from kwsd.train.network import Network  # noqa: E402
 from kwsd.train.pupil import Pupil  # noqa: E402
-from kwsd.train.ranking import LOUDEST, MARGIN, SOFTNESS, ranking_loss  # noqa: E402
+from kwsd.train.ranking import LOUDEST, MARGIN, SOFTNESS, SOON_STEPS, ranking_loss  # noqa: E402
 
-STEPS = 6
+STEPS = 12
 
 
 def windows(words: list[float], others: list[float]) -> tuple[Any, Any]:
@@ -25,7 +25,7 @@ def windows(words: list[float], others: list[float]) -> tuple[Any, Any]:
     logits = torch.full((len(words) + len(others), STEPS, 1), -20.0)
     label = torch.zeros_like(logits)
     logits[:, 3, 0] = torch.tensor(words + others)
-    label[: len(words), 2:5] = 1.0
+    label[: len(words), 2:10] = 1.0
     return logits.requires_grad_(), label
 
 
@@ -65,6 +65,16 @@ def test_what_is_loud_beside_the_word_is_no_word() -> None:
     with torch.no_grad():
         logits[0, 0, 0] = 50.0
     assert ranking_loss(logits, label).item() == pytest.approx(expected([1.0], [0.0]), rel=1e-5)
+
+
+def test_a_word_has_to_be_loud_soon() -> None:
+    logits, label = windows([1.0], [0.0])
+    with torch.no_grad():
+        logits[0, 2 + SOON_STEPS :, 0] = 50.0
+    assert ranking_loss(logits, label).item() == pytest.approx(expected([1.0], [0.0]), rel=1e-5)
+    with torch.no_grad():
+        logits[0, 1 + SOON_STEPS, 0] = 3.0
+    assert ranking_loss(logits, label).item() == pytest.approx(expected([3.0], [0.0]), rel=1e-5)
 
 
 def test_phrases_count_alike_and_are_not_compared_with_each_other() -> None:

@@ -14,6 +14,9 @@ from torch.nn import functional
 LOUDEST = 10
 """Windows without a phrase that it is compared with, those which sound most like it."""
 
+SOON_STEPS = 4
+"""From the end of a word on: who may be loud at any time of the label is loud late."""
+
 MARGIN = 2.0
 """Of logits, by which a word is to be above them."""
 
@@ -29,8 +32,8 @@ def ranking_loss(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     logits : Tensor, float32 [windows, steps, phrases]
         What a network says.
     label : Tensor, float32 [windows, steps, phrases]
-        1 where a phrase has just ended. There its highest logit counts; in windows without the
-        phrase the highest of all does.
+        1 where a phrase has just ended. In the first steps of that its highest logit counts; in
+        windows without the phrase the highest of all does.
 
     Returns
     -------
@@ -40,7 +43,8 @@ def ranking_loss(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     losses = []
     for said, heard in zip(label.unbind(-1), logits.unbind(-1), strict=True):
         own = said.amax(1) > 0
-        words = heard[own].masked_fill(said[own] == 0, -torch.inf).amax(1)
+        soon = (said[own] > 0) & (said[own].cumsum(1) <= SOON_STEPS)
+        words = heard[own].masked_fill(~soon, -torch.inf).amax(1)
         others = heard[~own].amax(1)
         if len(words) and len(others):
             loudest = others.topk(min(LOUDEST, len(others))).values
