@@ -261,7 +261,7 @@ def _as_they_are(parted: Parted, judge: Judge) -> dict[int, Learnt]:
 def _cheaper(offered: Mapping[int, Learnt], best: Mapping[int, Learnt]) -> dict[int, Learnt]:
     """The better one for each phrase, of equal ones the later."""
     return {
-        number: one if number not in best or one.cost <= best[number].cost else best[number]
+        number: one if one.cost <= best.get(number, one).cost else best[number]
         for number, one in offered.items()
     }
 

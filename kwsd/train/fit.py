@@ -22,6 +22,7 @@ from kwsd.train.lessons import LessonBatch, LessonWindows
 from kwsd.train.network import Network, Shape, shape_of, start_from
 from kwsd.train.pools import Pools
 from kwsd.train.pupil import RANKING_WEIGHT, Pupil
+from kwsd.train.ranking import SOON_STEPS
 from kwsd.train.reverberation import stream_in_rooms
 from kwsd.train.ripples import Ripples
 from kwsd.train.teacher import Lesson
@@ -212,8 +213,8 @@ def fit(
     first, lowest = 0, float("inf")
     chosen = copy.deepcopy(mean)
     began = net_digest(start) if start else None
-    weights = ROOM_SHARE, RANKING_WEIGHT
-    identity = repr((replace(config, loaders=0), shape, phrases, len(lessons), weights, began))
+    recipe = ROOM_SHARE, RANKING_WEIGHT, SOON_STEPS
+    identity = repr((replace(config, loaders=0), shape, phrases, len(lessons), recipe, began))
     if checkpoint.is_file():
         stored = torch.load(checkpoint, map_location=device, weights_only=True)
         if stored["identity"] == identity:
