@@ -17,6 +17,7 @@ from kwsd.model.find import find_package
 from kwsd.model.package import NAME, ModelPackage, load_package
 from kwsd.model.write import check_place
 from kwsd.train.gather import gather, learnt, option
+from kwsd.train.memory import machine_mb, tell_of_memory
 from kwsd.train.phrase import plain_name
 from kwsd.train.quantise import PRECISIONS
 from kwsd.train.recordings import Recording
@@ -202,6 +203,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"[{time.monotonic() - started:6.0f} s] {line}", file=sys.stderr, flush=True)
 
     recordings = gather(args, report)
+    tell_of_memory(recordings["train"], recordings["dev"], machine_mb(), report)
     varied = varies_voices(args.varied_voices, recordings["train"])
     packages = train(
         Plan(

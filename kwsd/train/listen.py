@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kwsd.block import SAMPLE_RATE_HZ, Block
 from kwsd.dsp.backend import open_front_end
-from kwsd.dsp.features import FRAME_SAMPLES, mel_power
+from kwsd.dsp.features import BANDS, FRAME_SAMPLES, mel_power
 from kwsd.dsp.frontend_config import FrontEndConfig
 from kwsd.errors import AudioError
 from kwsd.evaluate.recording import Part, first_channel, parts_of
@@ -92,3 +92,14 @@ def log_power(pcm: FloatArray) -> LogPower:
 def hear(mic: FloatArray, reference: FloatArray | None = None) -> LogPower:
     """Detector branch and mel power in one."""
     return log_power(detector_branch(mic, reference))
+
+
+def join(parts: list[LogPower]) -> LogPower:
+    """All in one array; the list gives them up one by one, for both are large."""
+    joined = np.empty((sum(map(len, parts)), BANDS), np.float16)
+    at = 0
+    for number, part in enumerate(parts):
+        parts[number] = joined[:0]
+        joined[at : at + len(part)] = part
+        at += len(part)
+    return joined

@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kwsd.block import SAMPLE_RATE_HZ
-from kwsd.dsp.features import BANDS, HOP_SAMPLES
+from kwsd.dsp.features import HOP_SAMPLES
 from kwsd.errors import AudioError
 from kwsd.evaluate.rooms import Room, simulate_rooms
 from kwsd.progress import Report
 from kwsd.train.corpus import Item, load_manifest
-from kwsd.train.listen import LogPower, known_length_s, log_power, read_audio, stretches
+from kwsd.train.listen import LogPower, join, known_length_s, log_power, read_audio, stretches
 from kwsd.train.measured_rooms import measured_rooms
 from kwsd.train.phrase import contains, contains_word
 from kwsd.train.recordings import Recording
@@ -203,21 +203,11 @@ def prepare(
     report("others: " + hours(streams))
     negatives = {}
     for kind, parts in streams.items():
-        negatives[kind] = _joined(parts, rng.permutation(len(parts)))
+        parts[:] = [parts[number] for number in rng.permutation(len(parts))]
+        negatives[kind] = join(parts)
     # Of a long recording some stretch may be silent.
     unused = {file: why for file, why in skipped.items() if file not in used}
     return Pools(words, negatives, unused)
-
-
-def _joined(parts: list[LogPower], order: NDArray[np.int64]) -> LogPower:
-    """Parts in an order, in one array; they are given up one by one, for both are large."""
-    joined = np.empty((sum(map(len, parts)), BANDS), np.float16)
-    at = 0
-    for number in order:
-        part, parts[number] = parts[number], joined[:0]
-        joined[at : at + len(part)] = part
-        at += len(part)
-    return joined
 
 
 def _pieces(

@@ -32,7 +32,7 @@ from kwsd.evaluate.surroundings import QUIET, Surroundings
 from kwsd.progress import Report
 from kwsd.train.file_stamp import stamp
 from kwsd.train.layers import STRIDE
-from kwsd.train.listen import LogPower, hear
+from kwsd.train.listen import LogPower, hear, join
 from kwsd.train.pools import recipe_key
 from kwsd.train.recordings import Recording
 from kwsd.train.work_file import work_file
@@ -198,7 +198,7 @@ def rehearse(
         np.concatenate(words),
         np.array(bounds),
         np.array(phrases),
-        np.concatenate(streams),
+        join(streams),
         hours,
         said,
         lengths_s[0],
@@ -240,10 +240,12 @@ def _collection(
             if length_s > 0:
                 heard.append(frames)
                 seconds += length_s
-    if heard:
-        with work_file(stored) as unfinished:
-            np.savez(unfinished, frames=np.concatenate(heard), seconds=seconds)
-    return heard, seconds
+    if not heard:
+        return [], 0.0
+    frames = join(heard)
+    with work_file(stored) as unfinished:
+        np.savez(unfinished, frames=frames, seconds=seconds)
+    return [frames], seconds
 
 
 _around = QUIET
