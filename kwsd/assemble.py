@@ -87,7 +87,7 @@ class OpenModel(Keyword):
         return self._session.usage()
 
     def rearm(self) -> None:
-        """Something changed (reload, resume, a device came): try again what was given up."""
+        """The machine has slept: try again what was given up."""
         self._session.rearm()
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from kwsd.config_schema import AudioSettings
 from kwsd.daemon import service as service_module
 from kwsd.daemon.control import Command
 from kwsd.daemon.notify import Notifier
+from kwsd.daemon.resume import Resume
 from kwsd.daemon.saved_state import StateFile
 from kwsd.daemon.service import Service
 from kwsd.errors import KwsdError, RuntimeUnavailable
@@ -53,6 +54,9 @@ class ServiceBench:
     def __init__(self, folder: Path, *settings: str) -> None:
         self._folder = folder
         self.clock = FakeClock()
+        self.slept_s = 0.0
+        """How long the machine has slept in all."""
+
         self.write_config(*settings)
         self.devices: list[FakeDevice] = []
         self.refused: dict[str, RuntimeUnavailable] = {}
@@ -101,7 +105,14 @@ class ServiceBench:
         notifier = Notifier({"NOTIFY_SOCKET": f"{self._folder}/nobody"}, clock=self.clock)
         state = StateFile(self._folder / "state.json")
         self.service = Service(
-            self.load(), lambda: self.load(), self._input, self.bus, notifier, state, self.clock
+            self.load(),
+            lambda: self.load(),
+            self._input,
+            self.bus,
+            notifier,
+            state,
+            self.clock,
+            Resume(lambda: self.slept_s),
         )
         self.service.listen_to(f"ipc://{self._folder}/control")
         self.at(seconds, lambda: setattr(self.service.requests, "stop", True))

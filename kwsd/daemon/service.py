@@ -31,6 +31,7 @@ from kwsd.daemon.listening import Listening, listen
 from kwsd.daemon.metrics import MetricsServer, exposition
 from kwsd.daemon.monitor_tap import MonitorTap
 from kwsd.daemon.notify import Notifier
+from kwsd.daemon.resume import Resume
 from kwsd.daemon.runtime_gauges import runtime_metrics
 from kwsd.daemon.saved_state import CONFIGURED, StateFile
 from kwsd.daemon.status import input_status, keyword_status
@@ -76,6 +77,8 @@ class Service:
         Remembers what was set through the control socket.
     clock : callable
         Monotonic seconds.
+    resume : Resume, optional
+        Notices that the machine has slept.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Service:
         notifier: Notifier,
         state_file: StateFile,
         clock: Callable[[], float] = time.monotonic,
+        resume: Resume | None = None,
     ) -> None:
         self._first = config
         self._load = load
@@ -94,6 +98,7 @@ class Service:
         self._bus = bus
         self._notifier = notifier
         self._clock = clock
+        self._resume = resume or Resume()
         self._state_file = state_file
         self._saved = state_file.load()
         self._control: ControlServer | None = None
@@ -255,6 +260,11 @@ class Service:
                 self.reload()
             except KwsdError as error:
                 log.error("reload failed, the old configuration goes on: %s", error)
+        asleep_s = self._resume.since_last_s()
+        if asleep_s:
+            log.info("the machine slept %.0f s: runtimes that were given up are tried", asleep_s)
+            for model in self.now.models:
+                model.rearm()
         rest_s = self._attention.rest_s(self._gauges.latest, self._clock())
         blocks = self.now.source.read(READ_TIMEOUT_S, rest_s)
         for block in blocks:

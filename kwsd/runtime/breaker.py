@@ -73,7 +73,7 @@ class Breaker:
         self._closed_since_s = now_s
 
     def rearm(self, now_s: float) -> None:
-        """Something changed (reload, resume, a device came): try at once and count afresh."""
+        """Something changed, as behind a suspend: try at once and count afresh."""
         if self.state is not State.CLOSED:
             self.state = State.OPEN
         self._level = 0

@@ -127,7 +127,7 @@ class FailoverSession:
         return self._count.snapshot(self.runtime, self._breaker.state.value)
 
     def rearm(self) -> None:
-        """Something changed (reload, resume, a device came): try again at the next step."""
+        """Something changed, as behind a suspend: try again at the next step."""
         self._rearm.set()
 
     def close(self) -> None:
@@ -234,7 +234,7 @@ class FailoverSession:
         if self._breaker.state is State.HALTED and not at_start:
             log.log(
                 logging.INFO if failure.reason in QUIET_REASONS else logging.ERROR,
-                "%s: %s is given up until a reload: %s",
+                "%s: %s is given up until a reload or a resume: %s",
                 *(self._package.name, self._preferred.name, failure),
             )
 

@@ -21,7 +21,7 @@ class Served(Protocol):
         ...
 
     def rearm(self) -> None:
-        """Something changed (reload, resume, a device came): try what was given up again."""
+        """Something changed, as behind a suspend: try what was given up again."""
         ...
 
     def close(self) -> None:
