@@ -1,29 +1,49 @@
-"""Tables of a benchmark's CSV file, as markdown.
+"""Tables of what `benchmarks.echo.run` wrote, as markdown.
 
-python -m benchmarks.echo.report docs/benchmarks/echo.csv
+python -m benchmarks.echo.report echo.csv
 """
 
 from __future__ import annotations
 
-import csv
+import argparse
 import statistics
-import sys
 from collections import defaultdict
 from pathlib import Path
 
+from benchmarks.ending import ended
+from kwsd.errors import ConfigError
+from kwsd.evaluate.index import read_rows
 from kwsd.evaluate.intervals import wilson
 
 LEVELS = {"playback": ("none", "0", "-5", "-10", "-15", "-20"), "point noise": ("none", "5", "0")}
 HARD = {"playback": ("-10", "-15", "-20"), "point noise": ("0",)}
 
+COLUMNS = (
+    "judge",
+    "set",
+    "front_end",
+    "level_db",
+    "found",
+    "words",
+    "false_alarms",
+    "seconds",
+    "cpu_s",
+)
+"""Of the file."""
 
-def main() -> None:
-    """Print the tables."""
+
+def _run(args: argparse.Namespace) -> None:
+    columns, lines = read_rows(args.csv)
+    missing = [name for name in COLUMNS if name not in columns]
+    if missing:
+        raise ConfigError(
+            f"{args.csv} has no column {missing[0]!r}: name a file that benchmarks.echo.run wrote"
+        )
     rows: dict[tuple[str, str], dict[str, dict[str, dict[str, str]]]] = defaultdict(dict)
-    with Path(sys.argv[1]).open(newline="") as stream:
-        for row in csv.DictReader(stream):
-            table = rows[row["judge"], row["set"]]
-            table.setdefault(row["front_end"], {})[row["level_db"]] = row
+    for line in lines:
+        row = line.cells
+        table = rows[row["judge"], row["set"]]
+        table.setdefault(row["front_end"], {})[row["level_db"]] = row
     for (judge, name), table in rows.items():
         print(f"\n### {judge}, {name}\n")
         levels, hard = LEVELS[name], HARD[name]
@@ -51,5 +71,12 @@ def _cost(cells: dict[str, dict[str, str]]) -> str:
     return f"{false_alarms} in {hours:.2f} h | {cost:.1f}"
 
 
+def main() -> int:
+    """Print the tables; gives the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("csv", type=Path, help="what benchmarks.echo.run wrote")
+    return ended("echo.report", _run, parser.parse_args())
+
+
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

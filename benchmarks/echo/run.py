@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Words found behind front ends, in simulated rooms with real talk and music.
 
-    python -m benchmarks.echo.run --words WORDS --data DATA --out docs/benchmarks/echo.csv
+    python -m benchmarks.echo.run --words WORDS --data DATA --out echo.csv
 
 WORDS is a folder of recordings of "alexa" for the third-party judge, which
 `python -m benchmarks.echo.words` makes; DATA is the data folder. Everything is seeded; a row
@@ -25,6 +25,7 @@ from benchmarks.echo.processors import (
     reference_for,
     with_several_detectors,
 )
+from benchmarks.echo.report import COLUMNS
 from benchmarks.echo.rooms import RATE_HZ, FloatArray
 from benchmarks.echo.scenes import Scene, noise_scenes, wake_scenes
 from benchmarks.ending import ended
@@ -36,17 +37,6 @@ from kwsd.train.recordings import INDEX_FILE
 
 SERS_DB: tuple[float | None, ...] = (None, 0.0, -5.0, -10.0, -15.0, -20.0)
 NOISE_SNRS_DB: tuple[float | None, ...] = (None, 5.0, 0.0)
-COLUMNS = (
-    "judge",
-    "set",
-    "front_end",
-    "level_db",
-    "found",
-    "words",
-    "false_alarms",
-    "seconds",
-    "cpu_s",
-)
 
 
 def run_row(
