@@ -175,18 +175,7 @@ def rehearse(
             said[phrase] += around is everywhere[0]
             bounds.append((at + onset - first, at + len(frames) - first))
             at += len(frames) - first
-    streams: list[LogPower] = []
-    lengths_s: list[float] = []
-    collections: dict[str, list[Path]] = {}
-    for recording in negatives:
-        collections.setdefault(recording.set, []).append(recording.path)
-    for around in everywhere:
-        if around.noise is None and around.playback is None:
-            lengths_s.append(0.0)
-            for paths in collections.values():
-                heard, length_s = _collection(paths, around, folder, workers)
-                streams += heard
-                lengths_s[-1] += length_s
+    streams, lengths_s = _others(negatives, everywhere, folder, workers)
     hours = sum(lengths_s) / 3600
     report(f"development: {len(words)} words in all surroundings, {hours:.2f} h of negatives")
     if not words or not streams:
@@ -216,6 +205,28 @@ def _surroundings(noises: Sequence[Path]) -> list[Surroundings]:
         Surroundings(noise=NoisePool(noises, NOISE_SNR_DB)),
         Surroundings(rooms=rooms, playback=NoisePool(noises, PLAYBACK_SER_DB)),
     ]
+
+
+def _others(
+    negatives: Sequence[Recording],
+    everywhere: Sequence[Surroundings],
+    folder: Path,
+    workers: int,
+) -> tuple[list[LogPower], list[float]]:
+    """Frames of all collections, held by the list alone, and seconds of each place."""
+    streams: list[LogPower] = []
+    lengths_s: list[float] = []
+    collections: dict[str, list[Path]] = {}
+    for recording in negatives:
+        collections.setdefault(recording.set, []).append(recording.path)
+    for around in everywhere:
+        if around.noise is None and around.playback is None:
+            lengths_s.append(0.0)
+            for paths in collections.values():
+                heard, length_s = _collection(paths, around, folder, workers)
+                streams += heard
+                lengths_s[-1] += length_s
+    return streams, lengths_s
 
 
 def _collection(
