@@ -95,7 +95,9 @@ class OpenModel(Keyword):
         self._session.close()
 
 
-def open_models(config: Config, info: SourceInfo) -> list[OpenModel]:
+def open_models(
+    config: Config, info: SourceInfo, start_by_s: float | None = None
+) -> list[OpenModel]:
     """Load, check and start every configured model.
 
     Parameters
@@ -104,6 +106,8 @@ def open_models(config: Config, info: SourceInfo) -> list[OpenModel]:
         ``wake.models``, their thresholds and the order of runtimes.
     info : SourceInfo
         Whether there is a reference to watch.
+    start_by_s : float, optional
+        See `RuntimeOptions`.
 
     Returns
     -------
@@ -126,7 +130,7 @@ def open_models(config: Config, info: SourceInfo) -> list[OpenModel]:
     with ExitStack() as opened:
         models = []
         for package in packages:
-            models.append(_open_model(config, package, info))
+            models.append(_open_model(config, package, info, start_by_s))
             opened.callback(models[-1].close)
         opened.pop_all()
     return models
@@ -290,10 +294,15 @@ def _load(path: Path) -> ModelPackage | MicroModel:
     return load_manifest(path) if path.suffix == MANIFEST_SUFFIX else load_package(path)
 
 
-def _open_model(config: Config, package: ModelPackage | MicroModel, info: SourceInfo) -> OpenModel:
+def _open_model(
+    config: Config,
+    package: ModelPackage | MicroModel,
+    info: SourceInfo,
+    start_by_s: float | None,
+) -> OpenModel:
     decision = Decision(decision_config(config, package))
     record = RuntimeRecord()
-    session, features, new_stream = _open(config, package, record)
+    session, features, new_stream = _open(config, package, record, start_by_s)
     start = record.now
     log.log(
         logging.INFO if start.reason in QUIET_REASONS else logging.WARNING,
@@ -317,13 +326,15 @@ def _reference_threshold(config: DecisionConfig) -> float:
 
 
 def _open(
-    config: Config, package: ModelPackage | MicroModel, record: RuntimeRecord
+    config: Config,
+    package: ModelPackage | MicroModel,
+    record: RuntimeRecord,
+    start_by_s: float | None,
 ) -> tuple[Served, FeatureKind, Callable[[], ScoreStream]]:
     """What runs the model, what it must be fed with, and how a stream through it begins."""
     if isinstance(package, MicroModel):
         network = open_network(package, config.runtime.order, record.add)
         return network, micro_features(package.step_ms), lambda: MicroStream(network)
-    session, _ = open_session(
-        package, config.runtime.order, runtime_options(config.runtime), record.add
-    )
+    options = replace(runtime_options(config.runtime), start_by_s=start_by_s)
+    session, _ = open_session(package, config.runtime.order, options, record.add)
     return session, PCEN, lambda: StreamingModel(package, session)

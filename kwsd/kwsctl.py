@@ -144,11 +144,13 @@ def _events(options: argparse.Namespace) -> int:
 
 
 def _ask(options: argparse.Namespace) -> int:
-    from kwsd.ctl.client import request
+    from kwsd.ctl.client import RELOAD_TIMEOUT_S, TIMEOUT_S, request
 
     name = getattr(options, "request", options.command)
     fields = {field: getattr(options, field) for field in options.fields}
-    print(json.dumps(request(options.control, name, **fields), indent=2, ensure_ascii=False))
+    timeout_s = RELOAD_TIMEOUT_S if name == "reload" else TIMEOUT_S
+    answer = request(options.control, name, timeout_s, **fields)
+    print(json.dumps(answer, indent=2, ensure_ascii=False))
     return EX_OK
 
 

@@ -43,11 +43,11 @@ class PreRoll:
     Parameters
     ----------
     seconds : float
-        How much.
+        How much, above 0; a sample at least is kept.
     """
 
     def __init__(self, seconds: float) -> None:
-        self._ring = np.zeros(round(seconds * SAMPLE_RATE_HZ), "<i2")
+        self._ring = np.zeros(max(1, round(seconds * SAMPLE_RATE_HZ)), "<i2")
         self._end: int | None = None
         self._since = 0
         self._onsets: OrderedDict[str, int] = OrderedDict()

@@ -55,7 +55,7 @@ class FakeDevice:
     def __init__(self, clock: FakeClock, script: deque[str], rate_hz: int = RATE_HZ) -> None:
         self._clock = clock
         self.opened_s = clock.now_s
-        self._script = script
+        self.script = script
         self._rate_hz = rate_hz
         self._period = rate_hz * PERIOD_MS // 1000
         self.format = DeviceFormat("S16_LE", 3, rate_hz, self._period, 0, False)
@@ -64,7 +64,7 @@ class FakeDevice:
         self.closed = False
 
     def read(self, timeout_s: float) -> Period | None:
-        what = self._script.popleft() if self._script else "audio"
+        what = self.script.popleft() if self.script else "audio"
         if what == "lost":
             raise DeviceLost("unplugged")
         if what == "nothing":
@@ -144,7 +144,7 @@ class GatheringDevice(FakeDevice):
         if due_s > self._clock.now_s + timeout_s + 1e-9:
             self._clock.now_s += timeout_s
             return None
-        what = self._script.popleft() if self._script else "audio"
+        what = self.script.popleft() if self.script else "audio"
         if what == "lost":
             raise DeviceLost("unplugged")
         hole_s = 0.5 if what == "gap" else 0.0

@@ -40,6 +40,18 @@ class NotedBus(BusSink):
         super().emit(event)
 
 
+class NotedNotifier(Notifier):
+    """What the service manager is told, and when."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__({"NOTIFY_SOCKET": "/nobody", "WATCHDOG_USEC": "30000000"}, clock)
+        self._now = clock
+        self.told: list[tuple[float, str]] = []
+
+    def _send(self, message: str, patience_s: float = 0.0) -> None:
+        self.told += [(self._now.now_s, line) for line in message.splitlines()]
+
+
 class ServiceBench:
     """A service that waits for its device, as under a manager.
 
@@ -102,14 +114,14 @@ class ServiceBench:
 
         monkeypatch.setattr(service_module, "ControlServer", PlannedControl)
         self.bus = NotedBus(f"ipc://{self._folder}/bus")
-        notifier = Notifier({"NOTIFY_SOCKET": f"{self._folder}/nobody"}, clock=self.clock)
+        self.notifier = NotedNotifier(self.clock)
         state = StateFile(self._folder / "state.json")
         self.service = Service(
             self.load(),
             lambda: self.load(),
             self._input,
             self.bus,
-            notifier,
+            self.notifier,
             state,
             self.clock,
             Resume(lambda: self.slept_s),

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -113,6 +114,53 @@ def test_fault_goes_to_the_cpu_and_back(
     assert usage.steps["aipu"] >= 1 and usage.steps["cpu"] >= 2
     assert sum(usage.latency_us["cpu"]) == usage.steps["cpu"]
     assert usage.table()["runtime"] == "aipu"
+
+
+class SlowRuntime:
+    """Starts when it is let."""
+
+    def __init__(self, runtime):
+        self.name = runtime.name
+        self._runtime = runtime
+        self.let = threading.Event()
+
+    def open(self, package):
+        assert self.let.wait(20)
+        return self._runtime.open(package)
+
+
+def test_a_start_that_takes_long_holds_nobody_up(failover, runtime, clock, changes):
+    slow = SlowRuntime(runtime)
+    session = failover(slow, start_by_s=clock.now_s)
+    assert told(changes) == [(None, "cpu", "starting")] == told([session.refusal])
+    check_step(session)
+    clock.now_s += 40.0
+    check_step(session, seed=2)
+    assert session.runtime == "cpu" and session.usage().breaker == "open"
+    slow.let.set()
+    step_until(session, "aipu")
+    assert told(changes)[1:] == [BACK]
+    usage = session.usage()
+    assert (usage.failures, usage.restarts, usage.breaker) == ({}, 0, "closed")
+
+
+def test_why_a_start_that_took_long_failed_is_told_later(failover, runtime, double, clock, changes):
+    slow = SlowRuntime(runtime)
+    session = failover(slow, start_by_s=clock.now_s)
+    double.script("init * return 0x37")
+    slow.let.set()
+    deadline = time.monotonic() + 20
+    while len(changes) < 2:
+        assert time.monotonic() < deadline
+        check_step(session)
+        time.sleep(0.005)
+    assert told(changes)[1][:2] == ("cpu", "cpu")
+    assert changes[1].reason not in ("starting", "recovered")
+    assert session.usage().failures == {changes[1].reason: 1}
+    double.script()
+    clock.now_s += 1.0
+    step_until(session, "aipu")
+    assert session.usage().restarts == 1
 
 
 def test_exceptions_in_a_row_use_the_same_engine_later(failover, clock, double, changes):

@@ -1,7 +1,4 @@
-"""The units of the bridges, as shipped, under a booted systemd, beside a daemon without audio.
-
-The daemon is starting for as long as no microphone is there, and so is the one here.
-"""
+"""The units of the bridges, as shipped, under a booted systemd, beside a daemon without audio."""
 
 from __future__ import annotations
 
@@ -31,10 +28,9 @@ from kwsd.sink.zmq import BusSink
 bus = BusSink("ipc:///run/kwsd/events.sock")
 commands = {"status": lambda request: {"keywords": []}}
 control = ControlServer("ipc:///run/kwsd/control.sock", commands)
-notifier = Notifier()
+Notifier().ready()
 while True:
     bus.emit({"v": 1, "type": "health.beat", "audio": "lost"})
-    notifier.still_starting(30.0)
     for _ in range(20):
         time.sleep(0.05)
         bus.serve()
@@ -103,7 +99,28 @@ def test_the_mqtt_unit_reaches_bus_and_broker(box: systemd_box.SystemdBox) -> No
     )
     assert box.property("kwsd-mqtt", "ExecMainStatus") == "78"
     assert "topic_prefix" in box.journal("kwsd-mqtt")
-    assert box.property("kwsd", "ActiveState") == "activating"
+
+
+def test_a_stopped_daemon_stays_stopped_whatever_becomes_of_a_bridge(
+    box: systemd_box.SystemdBox,
+) -> None:
+    """Who stops it wants that nothing listens."""
+    for name in ("kwsd-mqtt", "kwsd-wyoming"):
+        box.write("/etc/kwsd/mqtt.toml", 'node = "box"\n', 0o640)
+        box.check("systemctl", "start", name)
+        box.check("systemctl", "stop", "kwsd")
+        box.check("systemctl", "try-restart", name)
+        before = box.property(name, "MainPID")
+        box.check("systemctl", "kill", "--signal=KILL", name)
+        until(
+            lambda name=name, before=before: (
+                box.property(name, "ActiveState") == "active"
+                and box.property(name, "MainPID") not in ("0", before)
+            ),
+            lambda name=name: box.journal(name),
+        )
+        assert box.property("kwsd", "ActiveState") == "inactive"
+        box.check("systemctl", "start", "kwsd")
 
 
 def test_the_wyoming_unit_answers(box: systemd_box.SystemdBox) -> None:

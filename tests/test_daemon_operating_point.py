@@ -98,6 +98,29 @@ def test_configured_drops_what_was_set(
     assert "computer is disabled by kwsctl disable; kwsctl enable computer" in caplog.text
 
 
+def test_a_model_with_one_threshold_takes_no_sensitivity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cutoff in place of a lower threshold of the configuration would do the opposite."""
+    pytest.importorskip("pymicro_features", reason="no features: pip install pymicro-features")
+    models = pytest.importorskip("pymicro_wakeword", reason="pip install pymicro-wakeword")
+    manifest = Path(models.__file__).parent / "models" / "alexa.json"
+    bench = ServiceBench(tmp_path, f"wake.models = ['{manifest}']", "keyword.alexa.threshold = 0.5")
+    said: list[str] = []
+    seen: list[object] = []
+    bench.at(
+        0.5, lambda: said.append(bench.fails("sensitivity", keyword="alexa", sensitivity="high"))
+    )
+    bench.at(0.5, lambda: bench.ask("sensitivity", keyword="alexa", sensitivity="configured"))
+    bench.at(0.5, lambda: seen.append(bench.ask("status")["keywords"][0]["threshold"]))
+    bench.run(1.0, monkeypatch)
+    assert said == [
+        "alexa has one threshold, 0.9, for every sensitivity; set keyword.alexa.threshold in the "
+        "configuration and reload"
+    ]
+    assert seen == [0.5]
+
+
 def test_a_sensitivity_that_nobody_knows_is_refused_with_those_that_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -108,6 +108,13 @@ class TestRing:
         ring.push(noise(10, 1), gap=True)
         assert ring.fetch(0).holes == 1
 
+    def test_holes_are_counted_from_each_opening_on(self) -> None:
+        ring = RawRing(RATE_HZ, 1)
+        ring.fetch(None)
+        ring.push(noise(10, 1), gap=True)
+        ring.close()
+        assert ring.fetch(None).holes == 0
+
 
 class FakeService:
     """Answers as the command ``raw`` does; the script says what else happens."""

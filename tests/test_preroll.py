@@ -87,3 +87,10 @@ def test_loud_samples_are_limited() -> None:
     frame = SimpleNamespace(start_sample=0, voice=voice, delays=BranchDelays())
     preroll.frame(frame)  # type: ignore[arg-type]
     np.testing.assert_array_equal(np.frombuffer(preroll.fetch(None, 0).pcm, "<i2"), [32767, -32768])
+
+
+def test_the_shortest_that_may_be_asked_for_is_a_sample() -> None:
+    preroll = PreRoll(1e-5)
+    fed(preroll, 0, 480)
+    excerpt = preroll.fetch(None, 0)
+    assert excerpt.next_sample - excerpt.first_sample == 1

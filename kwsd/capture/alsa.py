@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import logging
 import os
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from kwsd.capture.device import (
     DeviceUnavailable,
     Period,
 )
+
+log = logging.getLogger(__name__)
 
 _FORMATS = {1: "S16_LE", 2: "S32_LE", 3: "S24_3LE"}
 _SAMPLE_BYTES = {"S16_LE": 2, "S32_LE": 4, "S24_3LE": 3}
@@ -40,7 +43,9 @@ _REASONS = {
 _NEXT_STEPS = {
     "missing": "kwsd --list-devices shows what is there",
     "busy": "another program holds it: stop that, or set up dsnoop and name it here",
-    "permission": "add the user to the group audio",
+    # The unit's DeviceAllow= knows only drivers that were loaded before its start.
+    "permission": "add the user to the group audio; in the service, for a card that came after its "
+    "start: systemctl restart kwsd",
     "format": "set audio.channels and audio.rate_hz to what the card has, "
     "see arecord --dump-hw-params",
     "library": "install libasound2",
@@ -93,6 +98,12 @@ class AlsaDevice:
             given.buffer_frames,
             bool(given.is_realtime),
         )
+        if request.realtime_priority > 0 and not self.format.realtime:
+            log.warning(
+                "audio.realtime_priority = %d is refused (LimitRTPRIO= of the unit, ulimit -r by "
+                "hand): audio is captured without",
+                request.realtime_priority,
+            )
         size = given.period_frames * given.channels * _SAMPLE_BYTES[self.format.sample_format]
         self._buffer = np.zeros(size, np.uint8)
         self._address = self._buffer.ctypes.data

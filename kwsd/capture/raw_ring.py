@@ -87,7 +87,7 @@ class RawRing:
         """What came from a position on; None opens the ring and gives where it is now."""
         if self._ring is None:
             self._ring = np.zeros((self._length, self._channels), np.float32)
-            self._since = self._end
+            self._since, self._holes = self._end, 0
         self._unasked_frames = 0
         asked = self._end if from_frame is None else from_frame
         oldest = max(self._since, self._end - self._length)

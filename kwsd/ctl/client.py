@@ -13,14 +13,18 @@ from kwsd.daemon.control import CONTROL_VERSION
 from kwsd.errors import BusError, UsageError
 from kwsd.sink.endpoint import places_looked_at
 
+TIMEOUT_S = 5.0
+RELOAD_TIMEOUT_S = 30.0
+"""Models are opened and proved meanwhile."""
 
-def request(endpoint: str, command: str, timeout_s: float = 5.0, **fields: object) -> Any:
+
+def request(endpoint: str, command: str, timeout_s: float = TIMEOUT_S, **fields: object) -> Any:
     """Ask, and give the result; see `request_audio`."""
     return request_audio(endpoint, command, timeout_s, **fields)[0]
 
 
 def request_audio(
-    endpoint: str, command: str, timeout_s: float = 5.0, **fields: object
+    endpoint: str, command: str, timeout_s: float = TIMEOUT_S, **fields: object
 ) -> tuple[Any, bytes]:
     """Ask, and wait for the answer.
 

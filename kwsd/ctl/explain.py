@@ -9,7 +9,8 @@ _LEVELS = " ▁▂▃▄▅▆▇█"
 _WIDTH = 60
 
 _ADVICE = {
-    "below threshold": "speak nearer, or kwsctl set KEYWORD high",
+    "below threshold": "speak nearer, or kwsctl set KEYWORD high, or lower "
+    "keyword.KEYWORD.threshold",
     "too quiet": "raise the microphone's gain, or lower wake.level_gate_dbfs",
     "refractory": "it came too soon behind the wake before; wake.refractory_s sets how soon",
     "loudspeaker said it": "the reference itself held the word; "

@@ -27,7 +27,7 @@ def commands_of(service: Service) -> dict[str, Command]:
         "unmute": lambda request: service.mute(False),
         "reload": lambda request: service.reload(),
         "sensitivity": lambda request: service.set_sensitivity(
-            _keyword(service, request), _sensitivity(request)
+            _keyword(service, request), _sensitivity(service, request)
         ),
         "enable": lambda request: service.set_enabled(_keyword(service, request), True),
         "disable": lambda request: service.set_enabled(_keyword(service, request), False),
@@ -47,10 +47,17 @@ def _keyword(service: Service, request: Mapping[str, Any]) -> str:
     return str(keyword)
 
 
-def _sensitivity(request: Mapping[str, Any]) -> str:
+def _sensitivity(service: Service, request: Mapping[str, Any]) -> str:
     value, known = request.get("sensitivity"), (*SENSITIVITIES, CONFIGURED)
     if value not in known:
         raise UsageError(f"sensitivity {str(value)[:40]!r} is not known; use {', '.join(known)}")
+    keyword = _keyword(service, request)
+    (model,) = (m for m in service.now.models if m.identity.keyword == keyword)
+    if value != CONFIGURED and not model.package.has_sensitivities:
+        raise UsageError(
+            f"{model.package.name} has one threshold, {model.package.threshold(str(value)):g}, for "
+            f"every sensitivity; set keyword.{keyword}.threshold in the configuration and reload"
+        )
     return str(value)
 
 

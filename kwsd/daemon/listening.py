@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,6 +12,10 @@ from kwsd.chain import Chain, Tap
 from kwsd.config import Config
 from kwsd.preroll import PreRoll
 from kwsd.source.live import LiveInput
+
+START_PATIENCE_S, RELOAD_PATIENCE_S = 30.0, 1.5
+"""Longest wait for an AIPU that does not start, by all models together: the CPU serves until it
+does. A reload waits while audio gathers in a ring of 4 s."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +76,12 @@ def listen(
         Something of it cannot be had; nothing is left open then, and `before` goes on, behind a
         gap where it was the device that cannot be had.
     """
+    patience_s = START_PATIENCE_S if before is None else RELOAD_PATIENCE_S
     replaced: LiveInput | None = None
     if before is not None and source is not before.source:
         replaced, before = before.source, None
     with ExitStack() as opened:
-        models = open_models(config, source.info)
+        models = open_models(config, source.info, time.monotonic() + patience_s)
         for model in models:
             opened.callback(model.close)
         preroll = _preroll(config, before)

@@ -67,10 +67,6 @@ class Notifier:
             self._status = line
             self._send(f"STATUS={line}")
 
-    def still_starting(self, for_s: float) -> None:
-        """Not ready yet, and that is no reason to kill it for this long."""
-        self._send(f"EXTEND_TIMEOUT_USEC={round(for_s * 1e6)}")
-
     def alive(self) -> None:
         """Feed the watchdog; sent a few times per limit, however often it is called."""
         now_s = self._clock()

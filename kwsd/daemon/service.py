@@ -47,7 +47,9 @@ log = logging.getLogger(__name__)
 READ_TIMEOUT_S = 0.1
 """Longest wait for audio: bounds how late a signal or a new subscriber is seen."""
 
-START_EXTENSION_S = 30.0
+START_PATIENCE_S = 20.0
+"""Longest time for which a start waits for audio: the rest of the machine's start may wait for it,
+and nothing says that a microphone ever comes."""
 
 
 @dataclass
@@ -112,10 +114,11 @@ class Service:
         self._taps: list[Tap] = [self._gauges, self._watch]
         self._now: Listening | None = None
         self._state: tuple[AudioState, str] | None = None
+        self._fault_since_s: float | None = None
         self._ready = False
+        self._told_ready = False
         self._wakes = 0
         self._heard: dict[str, int] = {}
-        self._extended_s = float("-inf")
         self._beat = Beat(clock)
 
     def run(self) -> None:
@@ -125,7 +128,7 @@ class Service:
         ------
         KwsdError
             What prevents the start: a missing model, no runtime, and, where nobody manages
-            the service, no device. A managed service waits for its device.
+            the service, no device. A managed service looks for its device as long as it runs.
         """
         source = self._new_input(self._first.audio)
         try:
@@ -243,7 +246,7 @@ class Service:
             what = error.filename or "the configuration"
             raise ConfigError(f"{what} cannot be read: {error.strerror or error}") from error
         finally:
-            if self._ready:
+            if self._told_ready:
                 self._notifier.ready()
         return {"keywords": [model.identity.keyword for model in self.now.models]}
 
@@ -300,9 +303,13 @@ class Service:
 
     def _works(self) -> None:
         """Audio came and the chain has worked on it, or none is wanted."""
+        self._ready = True
         self._notifier.alive()
-        if not self._ready:
-            self._ready = True
+        self._tell_ready()
+
+    def _tell_ready(self) -> None:
+        if not self._told_ready:
+            self._told_ready = True
             self._notifier.ready()
 
     def _tell_state(self) -> None:
@@ -311,9 +318,7 @@ class Service:
         state = (health.state, health.detail)
         if state != self._state:
             self._state = state
-            good = health.state in (AudioState.RUNNING, AudioState.OPENING, AudioState.MUTED)
-            detail = f": {health.detail}" if health.detail else ""
-            log.log(logging.INFO if good else logging.WARNING, "audio %s%s", health.state, detail)
+            self._log_state(health.state, health.detail)
             info = source.info
             self._bus.state(
                 "audio.state",
@@ -328,10 +333,25 @@ class Service:
         if health.state is AudioState.MUTED:
             # Closed as it was asked for: whoever waits for the start would wait for the unmuting.
             self._works()
-        if not self._ready and self._clock() - self._extended_s >= START_EXTENSION_S / 3:
-            # A board may boot before its sound card: that is no reason to be killed.
-            self._extended_s = self._clock()
-            self._notifier.still_starting(START_EXTENSION_S)
+        if not self._ready:
+            # A board may boot before its sound card: that is no reason to be killed, and another
+            # process would not find it sooner.
+            self._notifier.alive()
+            if self._clock() - self._started_s >= START_PATIENCE_S:
+                self._tell_ready()
+
+    def _log_state(self, state: AudioState, detail: str) -> None:
+        good = state in (AudioState.RUNNING, AudioState.OPENING, AudioState.MUTED)
+        after = ""
+        level = logging.INFO if good else logging.WARNING
+        if not good:
+            self._fault_since_s = self._fault_since_s or self._clock()
+        elif state is AudioState.RUNNING and self._fault_since_s is not None:
+            # As loud as the fault: who reads the last line would take it for deaf.
+            level = logging.WARNING
+            after = f" again, {self._clock() - self._fault_since_s:.1f} s behind the first fault"
+            self._fault_since_s = None
+        log.log(level, "audio %s%s%s", state, after, f": {detail}" if detail else "")
 
     def _say_beat(self) -> None:
         source = self.now.source

@@ -66,8 +66,11 @@ class MicroModel:
     content: bytes = field(repr=False)
     """What is in it."""
 
+    has_sensitivities = False
+    """The format knows none."""
+
     def threshold(self, sensitivity: str) -> float:
-        """The one cutoff: the format knows no sensitivities."""
+        """The one cutoff."""
         return self.cutoff
 
 

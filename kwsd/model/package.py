@@ -103,6 +103,8 @@ class ModelPackage:
         """The network file."""
         return self.path / NETWORK_FILE
 
+    has_sensitivities = True
+
     def threshold(self, sensitivity: str) -> float:
         """Smoothed score that is a detection at low, medium or high sensitivity."""
         return self.sensitivities[sensitivity].threshold

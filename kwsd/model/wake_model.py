@@ -30,5 +30,9 @@ class WakeModel(Protocol):
     def timing(self) -> Timing:
         """Typical times."""
 
+    @property
+    def has_sensitivities(self) -> bool:
+        """Whether low, medium and high differ."""
+
     def threshold(self, sensitivity: str) -> float:
         """Smoothed score that is a detection at low, medium or high sensitivity."""

@@ -36,8 +36,12 @@ log = logging.getLogger(__name__)
 SPOT_CHECK_STEPS = 50
 """Every so many steps the other runtime computes the same one: once a second."""
 
-CLOSE_S = 1.0
-"""How long closing waits for a restart that is under way; after it, it cleans up by itself."""
+CLOSE_S = 0.25
+"""How long closing waits for a restart that is under way; after it, it cleans up by itself. A
+reload closes one session after the other while audio waits."""
+
+STARTING = "starting"
+"""Reason where the preferred runtime was not waited for any longer."""
 
 
 class FailoverSession:
@@ -62,6 +66,9 @@ class FailoverSession:
     spot_check_steps : int
         Distance of the steps that both runtimes compute; 0 never. The only defence against a
         processor that answers in time and wrongly.
+    start_by_s : float, optional
+        Time of `clock` until which the preferred runtime is waited for; behind it the other one
+        serves until it has started. None waits for as long as the start's own limits allow.
     """
 
     def __init__(
@@ -73,6 +80,7 @@ class FailoverSession:
         on_change: OnChange,
         clock: Callable[[], float] = time.monotonic,
         spot_check_steps: int = SPOT_CHECK_STEPS,
+        start_by_s: float | None = None,
     ) -> None:
         self.inputs: tuple[TensorSpec, ...] = package.inputs
         self.outputs: tuple[TensorSpec, ...] = package.outputs
@@ -89,16 +97,17 @@ class FailoverSession:
         self._active: FallibleSession | None = None
         self._resting: FallibleSession | None = None
         self._late = False
-        self._restart: Restart | None = None
-        try:
-            self._active = preferred.open(package)
-        except RuntimeFailure as failure:
-            self._not_started(failure, at_start=True)
-            # Its words alone: an exception keeps all frames that it came through.
-            self.refusal = self._tell(None, failure.reason, failure.detail)
+        self._restart: Restart | None = Restart(lambda: preferred.open(package))
+        self._starting = True
+        self._restart.wait(None if start_by_s is None else max(0.0, start_by_s - clock()))
+        if self._restart.done:
+            restart, self._restart, self._starting = self._restart, None, False
+            self._begin(restart)
         else:
-            self._breaker.restarted(clock())
-            self._tell(None, "start", f"{preferred.name} reproduces the vectors")
+            self._breaker.absent(clock())
+            self.refusal = self._tell(
+                None, STARTING, f"{preferred.name} takes long to start: {fallback_name} until then"
+            )
 
     @property
     def runtime(self) -> str:
@@ -208,16 +217,31 @@ class FailoverSession:
                 self._count.late_collected += self._late
                 self._restart = Restart(lambda: _proved(resting))
 
-    def _finish(self, restart: Restart) -> None:
+    def _begin(self, restart: Restart) -> None:
+        """The first start, waited for to its end."""
         if restart.failure is not None:
-            self._not_started(restart.failure)
+            self._not_started(restart.failure, at_start=True)
+            # Its words alone: an exception keeps all frames that it came through.
+            self.refusal = self._tell(None, restart.failure.reason, restart.failure.detail)
+            return
+        self._active = restart.session
+        self._breaker.restarted(self._clock())
+        self._tell(None, "start", f"{self._preferred.name} reproduces the vectors")
+
+    def _finish(self, restart: Restart) -> None:
+        first, self._starting = self._starting, False
+        if restart.failure is not None:
+            self._not_started(restart.failure, at_start=first)
+            if first:
+                # Nobody was told so far why it does not serve.
+                self._tell(self._fallback_name, restart.failure.reason, restart.failure.detail)
             return
         self._active = restart.session
         self._until_check = self._spot_check_steps
         self._breaker.restarted(self._clock())
-        self._count.restarts += 1
+        self._count.restarts += not first
         self._tell(
-            self._fallback_name, "recovered", f"{self._preferred.name} reproduces the vectors again"
+            self._fallback_name, "recovered", f"{self._preferred.name} reproduces the vectors"
         )
 
     def _not_started(self, failure: RuntimeFailure, *, at_start: bool = False) -> None:

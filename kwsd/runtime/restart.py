@@ -1,4 +1,4 @@
-"""Restart: a session being opened in a thread, so that steps go on elsewhere meanwhile."""
+"""Restart: a session being opened in a thread, so that steps can go on elsewhere meanwhile."""
 
 from __future__ import annotations
 
@@ -34,6 +34,10 @@ class Restart:
     def done(self) -> bool:
         """True when either `session` or `failure` is set for good."""
         return not self._thread.is_alive()
+
+    def wait(self, limit_s: float | None) -> None:
+        """Until it is done, or for so long; None for as long as it takes."""
+        self._thread.join(limit_s)
 
     def discard(self, wait_s: float) -> None:
         """Close what comes out of it, now or when it comes."""

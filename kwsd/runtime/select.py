@@ -81,6 +81,9 @@ class RuntimeOptions:
     spot_check_steps: int = SPOT_CHECK_STEPS
     """Distance of the steps that AIPU and CPU both compute; 0 never."""
 
+    start_by_s: float | None = None
+    """Monotonic time until which the AIPU is waited for, by all models together; None: no limit."""
+
 
 @dataclass(frozen=True)
 class _Refusal:
@@ -197,6 +200,7 @@ def _open_aipu(
         behind.name,
         later,
         spot_check_steps=options.spot_check_steps,
+        start_by_s=options.start_by_s,
     )
     refusal = session.refusal
     if refusal is None:

@@ -1,0 +1,78 @@
+"""What the service manager is told of a start, with a microphone and without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from service_bench import ServiceBench
+
+from kwsd.capture.device import DeviceUnavailable
+from kwsd.daemon.service import START_PATIENCE_S
+
+
+def times(bench: ServiceBench, message: str) -> list[float]:
+    """Seconds since the start at which something was told."""
+    began_s = bench.notifier.told[0][0]
+    return [now_s - began_s for now_s, told in bench.notifier.told if told == message]
+
+
+def away(folder: Path) -> ServiceBench:
+    bench = ServiceBench(folder, "audio.device = 'away'")
+    bench.refused["away"] = DeviceUnavailable("away is not there", "missing")
+    return bench
+
+
+def test_first_audio_ends_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = ServiceBench(tmp_path, "audio.device = 'here'")
+    bench.run(5.0, monkeypatch)
+    (ready,) = times(bench, "READY=1")
+    assert ready < 1.0
+
+
+def test_without_a_microphone_the_rest_of_the_machine_does_not_wait_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = away(tmp_path)
+    ready: list[object] = []
+    bench.at(40.0, lambda: ready.append(bench.ask("status")["ready"]))
+    bench.run(300.0, monkeypatch)
+    (told,) = times(bench, "READY=1")
+    assert START_PATIENCE_S <= told < START_PATIENCE_S + 1.0
+    # Told is not heard: who asks learns that nothing came so far.
+    assert ready == [False]
+    # Another process would not find it sooner.
+    fed = times(bench, "WATCHDOG=1")
+    assert max(b - a for a, b in zip(fed, fed[1:], strict=False)) < 15.0
+    assert fed[-1] > 280.0
+
+
+def test_a_microphone_that_comes_late_is_heard_and_guarded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = away(tmp_path)
+    ready: list[object] = []
+    bench.at(50.0, bench.refused.clear)
+    bench.at(60.0, lambda: ready.append(bench.ask("status")["ready"]))
+
+    def unplug() -> None:
+        bench.refused["away"] = DeviceUnavailable("away is gone", "missing")
+        bench.devices[-1].script.append("lost")
+
+    bench.at(70.0, unplug)
+    bench.run(200.0, monkeypatch)
+    assert ready == [True]
+    assert len(times(bench, "READY=1")) == 1
+    # It has heard: a silence of the device from now on is for the watchdog.
+    assert 65.0 < times(bench, "WATCHDOG=1")[-1] < 80.0
+
+
+def test_a_reload_of_a_deaf_start_is_ended_as_it_was_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = away(tmp_path)
+    bench.at(5.0, lambda: bench.ask("reload"))
+    bench.at(30.0, lambda: bench.ask("reload"))
+    bench.run(40.0, monkeypatch)
+    told = [line for _, line in bench.notifier.told if line in ("READY=1", "RELOADING=1")]
+    assert told == ["RELOADING=1", "READY=1", "RELOADING=1", "READY=1"]
