@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks.ending import ended
 from kwsd.block import FloatArray
+from kwsd.config import default_config
 from kwsd.dsp.features import FRAME_SAMPLES, HOP_SAMPLES, features
 from kwsd.errors import AudioError
 from kwsd.evaluate.curve import Curve, peak_after, peaks, smooth
@@ -86,7 +87,8 @@ def heights(ends: NDArray[np.int64], smoothed: Scores, reel: Reel) -> list[float
     """Peaks of each recording of a reel for itself, as `kwsd.evaluate.judge` counts them."""
     cuts = np.searchsorted(ends, reel.starts[1:])
     pieces = zip(np.split(ends, cuts), np.split(smoothed, cuts), strict=True)
-    return [float(height) for piece in pieces for height in peaks(*piece)[1]]
+    refractory_s = default_config().wake.refractory_s
+    return [float(height) for piece in pieces for height in peaks(*piece, refractory_s)[1]]
 
 
 _pair: Pair | None = None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kwsd.block import Block
+from kwsd.block import LARGEST_SAMPLE, Block
 from kwsd.dsp.companions import COMPANIONS, Companions
 from kwsd.dsp.companions import PARTITIONS as COMPANION_PARTITIONS
 from kwsd.dsp.dc_blocker import DcBlocker
@@ -48,9 +48,6 @@ GIVEN_UP_ESTIMATES = 24
 GIVEN_UP_ERLE_DB = 12.0
 """The same for what costs the paths, and what they are worth meanwhile: 6 s, more than a talker
 speaks without a pause. Half of an echo, its reverberation, was cancelled by 7 dB."""
-
-LARGEST_SAMPLE = 16.0
-"""Full scale is 1; what is beyond this would overflow a square somewhere."""
 
 
 class FrontEnd:

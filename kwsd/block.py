@@ -13,6 +13,10 @@ SAMPLE_RATE_HZ = 16_000
 BLOCK_SAMPLES = 480
 """Samples of one wake-up of the chain: 30 ms, three hops."""
 
+LARGEST_SAMPLE = 16.0
+"""Full scale is 1. Float samples may exceed it; beyond this (+24 dB) they were integers or damage,
+and would overflow a square somewhere: a file is refused, a live sample is taken for silence."""
+
 FloatArray = NDArray[np.float32]
 
 

@@ -13,7 +13,7 @@ from kwsd.playback_model import PlaybackModel
 
 # The word in the reference counts for this long: echo path and room let the microphone's copy end
 # later.
-_HOLD_SAMPLES = SAMPLE_RATE_HZ
+HOLD_SAMPLES = SAMPLE_RATE_HZ
 
 
 class ReferenceWatch:
@@ -49,4 +49,4 @@ class ReferenceWatch:
 
     def said_before(self, sample: int) -> bool:
         """True if the reference said the word within the last second before `sample`."""
-        return self._said_at is not None and abs(sample - self._said_at) <= _HOLD_SAMPLES
+        return self._said_at is not None and abs(sample - self._said_at) <= HOLD_SAMPLES

@@ -151,7 +151,8 @@ def test_what_cannot_run_is_listed_and_the_rest_is_measured(
     [
         (["nonsense.tflite"], 66, "cannot be read"),
         (["no-such-model"], 66, "no model"),
-        (["computer", "--threads", "0"], 78, "--threads 0"),
+        (["computer", "--threads", "0"], 64, "--threads 0"),
+        (["computer", "--seconds", "inf"], 64, "at most 3600"),
         (["computer", "--threads", "2"], 64, "with one thread"),
         (["computer", "--runtime", "ncnn-int8"], 64, "possible are"),
     ],

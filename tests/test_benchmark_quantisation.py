@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("soxr", reason="the benchmark stages recordings with soxr")
 
 from benchmarks.quantisation import heights, report  # noqa: E402
+from kwsd.config import default_config  # noqa: E402
 from kwsd.evaluate.judge import _peaks  # noqa: E402
 from kwsd.evaluate.recording import Part  # noqa: E402
 from kwsd.evaluate.scoring import Track  # noqa: E402
@@ -60,5 +61,6 @@ def test_a_peak_hides_nothing_in_the_next_recording() -> None:
     parts = (Part(Path("a"), 0.0, 2.0), Part(Path("b"), 0.0, 2.0))
     reel = Reel(np.zeros(64_000, np.float32), None, (0, 32_000), parts, 4.0, ())
     assert heights(ends, smoothed, reel) == [0.9, 0.7]
-    track = Track(ends, smoothed, np.zeros(200, np.float32))
-    assert heights(ends, smoothed, reel) == [height for _, height in _peaks(track, reel)]
+    track = Track(ends, smoothed, np.zeros(200, np.float32), np.zeros(200))
+    ours = [height for _, height in _peaks(track, default_config().wake, reel)]
+    assert heights(ends, smoothed, reel) == ours

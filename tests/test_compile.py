@@ -318,6 +318,8 @@ def test_compiler_that_refuses(package, compiler, capsys, script, words):
         (["--tolerance", "500"], 64),
         (["--recording", "gone.wav"], 66),
         (["--graph", "gone.bin"], 66),
+        (["--graph", "gone.bin", "--recording", "gone.wav"], 64),
+        (["--graph", "gone.bin", "--sdk", "2021"], 64),
     ],
 )
 def test_mistakes_are_one_line(package, compiler, capsys, words, code):

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from model_fixture import write_tone_package
+from model_fixture import tone_bursts, write_tone_package
 
 from benchmarks import precision
 from kwsd.errors import AudioError, KwsdError, MissingFileError, OutputError, UsageError
 from kwsd.evaluate import command
-from kwsd.evaluate.scoring import Scorer
+from kwsd.evaluate.scoring import Scorer, detections, sensitivity_config
 from kwsd.evaluate.selection import select
 from kwsd.model.package import load_package
 
@@ -243,6 +243,35 @@ def test_numbers_out_of_range_are_refused(recordings, tone_model, bad, capsys):
     with pytest.raises(SystemExit):
         evaluate(tone_model, "--negatives", recordings, *bad)
     assert "must be" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("plays_the_word", [False, True])
+def test_the_word_of_the_loudspeaker_is_judged_as_the_daemon_does(
+    plays_the_word, tone_model, tmp_path, kwsd
+):
+    """A talker, while the device plays the word as well, or only noise."""
+    pcm = tone_bursts(6.0)
+    played = 0.05 * np.random.default_rng(8).standard_normal(6 * RATE)
+    if plays_the_word:
+        played[:-1600] += tone_bursts(6.0, seed=1)[1600:]
+    path = tmp_path / "both.wav"
+    sf.write(path, np.stack([pcm, played], 1), RATE, subtype="FLOAT")
+
+    def wakes(*more):
+        channels = ("--set", "audio.mics=[0]", "--set", "audio.reference=[1]")
+        result = kwsd("--replay", path, "--model", tone_model, *channels, *more)
+        assert result.returncode == 0, result.stderr
+        return [json.loads(line)["detected_s"] for line in result.stdout.splitlines()]
+
+    daemon = wakes()
+    assert len(daemon) == (0 if plays_the_word else 3)
+    assert wakes("--set", "wake.reference_rule=false")
+    with closing(Scorer([load_package(tone_model)])) as scorer:
+        (track,) = scorer.score(pcm, played.astype(np.float32))
+        found = detections(track, sensitivity_config(scorer.config, scorer.packages[0], "medium"))
+        surest = track.undisputed(scorer.config.wake.rearm_fraction).max()
+    assert [round(one.sample / RATE, 3) for one in found] == daemon
+    assert (surest >= 0.7) == (not plays_the_word)
 
 
 def test_scores_are_those_of_a_replay(recording, tone_model, tmp_path, kwsd):

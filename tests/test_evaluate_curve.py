@@ -62,8 +62,8 @@ def test_a_peak_exactly_the_refractory_time_later_counts():
 
 def test_silence_has_no_peaks():
     ends, scores = stream(6)
-    assert len(peaks(ends, scores)[0]) == 0
-    assert len(peaks(ends[:0], scores[:0])[0]) == 0
+    assert len(peaks(ends, scores, 1.5)[0]) == 0
+    assert len(peaks(ends[:0], scores[:0], 1.5)[0]) == 0
 
 
 @given(st.lists(st.floats(LOWEST_PEAK, 1.0), max_size=40), st.integers(0, 45))

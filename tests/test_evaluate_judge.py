@@ -80,7 +80,7 @@ class ToneScorer:
         level = 10 * np.log10(energy / STEP)
         return track_of(
             [
-                ((i + 1) * STEP, float(s), float(d))
+                ((i + 1) * STEP, float(s), float(d), 0.0)
                 for i, (s, d) in enumerate(zip(smoothed, level, strict=True))
             ]
         )
@@ -137,18 +137,28 @@ def test_misses_false_accepts_and_hours_are_those_put_in(report):
     assert result.peaks[0].time_s == pytest.approx(1.0, abs=0.25)
 
 
-def test_what_wakes_in_a_short_recording_does_not_hide_its_neighbours(selection, tmp_path):
+@pytest.mark.parametrize("seconds", [1.0, 0.75])
+def test_what_wakes_in_a_short_recording_does_not_hide_its_neighbours(selection, tmp_path, seconds):
     """The curve counts no fewer false accepts than the daemon's own decision."""
     short = []
     for number in range(90):
         path = tmp_path / f"s{number}.wav"
-        sf.write(path, sound(0.95, 2.0, seed=200 + number)[round(0.5 * RATE) : -RATE // 2], RATE)
+        pcm = sound(0.95, 2.0, seed=200 + number)[round(0.5 * RATE) :]
+        sf.write(path, pcm[: round(seconds * RATE)], RATE)
         short.append(path)
     result = judge(Selection(selection.positives, tuple(short)))
-    assert result.hours == pytest.approx(90 / 3600)
+    assert result.hours == pytest.approx(90 * seconds / 3600)
     assert result.wakes["medium"] == 90
     assert result.curve.at(0.6).false_accepts == 90
     assert {peak.path for peak in result.peaks if peak.score > 0.6} == set(short)
+
+
+def test_the_curve_counts_what_the_daemon_sends_of_one_programme(selection, tmp_path):
+    """Something like the word, again as soon as it may wake again."""
+    path = tmp_path / "programme.wav"
+    sf.write(path, np.tile(sound(0.95, 1.7, seed=7), 40), RATE)
+    result = judge(Selection(selection.positives, (path,)))
+    assert result.wakes["medium"] == result.curve.at(0.6).false_accepts == 40
 
 
 def test_wakes_of_every_reel_are_added(selection):
@@ -409,8 +419,21 @@ def test_detections_follow_threshold_level_gate_and_refractory():
     found = detections(track, config)
     assert len(found) == 3
     assert found[0].sample == track.end_samples[int(np.argmax(track.smoothed >= 0.6))]
-    quiet = type(track)(track.end_samples, track.smoothed, track.levels_dbfs - 90)
-    assert detections(quiet, config) == []
+    assert detections(replace(track, levels_dbfs=track.levels_dbfs - 90), config) == []
+    said = np.full_like(track.smoothed, config.rearm_threshold)
+    assert detections(replace(track, reference=said), config) == []
+    assert len(detections(replace(track, reference=said - 1e-9), config)) == 3
+
+
+def test_a_score_below_what_the_loudspeaker_says_counts_at_no_threshold():
+    scorer = ToneScorer()
+    (track,) = scorer.score(sound(0.95).astype(np.float32))
+    surest = track.smoothed.max()
+    below = replace(track, reference=np.full_like(track.smoothed, 0.8 * surest - 1e-9))
+    assert below.undisputed(0.8).max() == surest
+    assert below.undisputed(0.8)[below.smoothed < 0.99 * surest].max() == 0.0
+    above = replace(track, reference=np.full_like(track.smoothed, 0.8 * surest))
+    assert above.undisputed(0.8).max() == 0.0
 
 
 def test_a_sensitivity_is_not_changed_by_the_configuration():

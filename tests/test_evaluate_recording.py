@@ -52,6 +52,31 @@ def test_recordings_are_found_below_folders_once(tmp_path):
     assert find_recordings([tmp_path / "a", first, detour]) == [first, second]
 
 
+def test_folders_behind_links_are_entered_and_circles_are_not(tmp_path):
+    first = write(tmp_path / "there" / "one.wav", word())
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "linked").symlink_to(tmp_path / "there")
+    (tmp_path / "there" / "back").symlink_to(tmp_path / "here")
+    (found,) = find_recordings([tmp_path / "here"])
+    assert found.resolve() == first
+
+
+def test_integers_stored_as_floats_are_refused(tmp_path):
+    """The front end would silence them sample by sample, and nothing would be heard of them."""
+    path = write(tmp_path / "a.wav", 32768 * word(), subtype="FLOAT")
+    with pytest.raises(AudioError, match=r"a\.wav reaches .*; full scale is 1\.0, at most 16"):
+        read_part(only_part(path))
+    assert read_part(only_part(write(tmp_path / "b.wav", 12 * word(), subtype="FLOAT"))).max() > 5
+
+
+def test_a_folder_inside_that_may_not_be_entered_is_said(tmp_path):
+    with closed_folder() as (folder, _):
+        outer = folder.parent
+        write(outer / "open.wav", word())
+        with other_user(), pytest.raises(MissingFileError, match=f"{folder} cannot be read"):
+            find_recordings([outer])
+
+
 def test_a_folder_that_may_not_be_entered_is_said():
     with closed_folder() as (folder, _), other_user():
         for path in (folder, folder / "one.wav", folder / "below"):

@@ -69,6 +69,20 @@ def test_what_is_no_package_is_not_replaced(tmp_path: Path) -> None:
     check(wanted)
 
 
+def test_a_place_that_takes_no_package_is_told_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/kwsd")):
+        with pytest.raises(OutputError, match="no package can be written there"):
+            check(asked("hey lantern", "--out", place))
+    check(asked("hey lantern", "--out", tmp_path / "new" / "folder"))
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
+
+
+def test_a_seed_that_no_generator_takes_is_refused() -> None:
+    with pytest.raises(UsageError, match="--seed 99999999999999999999999"):
+        check(asked("hey lantern", "--seed", "99999999999999999999999"))
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A data folder with two words and other speech, in both parts."""

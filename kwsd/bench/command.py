@@ -19,9 +19,11 @@ from kwsd.bench.networks import NETWORKS
 from kwsd.bench.report import Row, as_values, print_tables
 from kwsd.bench.subject import RUNTIMES, Subject, size_bytes, write_table
 from kwsd.compile.outline import read_outline
-from kwsd.errors import ConfigError, ModelError, RuntimeUnavailable, UsageError
+from kwsd.errors import ModelError, RuntimeUnavailable, UsageError
 from kwsd.model.find import find_package
 from kwsd.model.package import load_package
+
+LONGEST_S = 3600.0
 
 KNOWN_RUNTIMES = sorted({name for names in RUNTIMES.values() for name in names})
 
@@ -69,9 +71,11 @@ def run(args: argparse.Namespace) -> int:
         ("--z1-bandwidth-gbps", args.z1_bandwidth_gbps),
     ):
         if value is not None and not value > 0:
-            raise ConfigError(f"{key} {value:g}: more than 0 is needed")
+            raise UsageError(f"{key} {value:g}: more than 0 is needed")
+    if args.seconds > LONGEST_S:
+        raise UsageError(f"--seconds {args.seconds:g}: at most {LONGEST_S:g} are allowed")
     if args.threads > 64:
-        raise ConfigError(f"--threads {args.threads}: 1 to 64 are allowed")
+        raise UsageError(f"--threads {args.threads}: 1 to 64 are allowed")
     rows: list[Row] = []
     costs: dict[str, GraphCost] = {}
     with tempfile.TemporaryDirectory() as folder:

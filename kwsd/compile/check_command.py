@@ -23,7 +23,8 @@ What passes may still be refused by the vendor's compiler: no list for the Z1 is
 """
 
 EXIT_CODES = """\
-exit codes: 0 nothing found; 65 something found, or the file is no network; 66 file missing
+exit codes: 0 nothing found; 64 usage; 65 something found, or the file is no network;
+66 file missing
 """
 
 

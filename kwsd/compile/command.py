@@ -39,9 +39,9 @@ example:
   kwsmodel compile computer --recording kitchen.wav
   kwsmodel compile computer --graph computer.Z1_0701/aipu.bin
 
-exit codes: 0 the graph is in the package; 65 network, recording or graph cannot be used;
+exit codes: 0 the graph is in the package; 64 usage; 65 network, recording or graph cannot be used;
 66 file missing; 69 the folder is written, but the compiler is not installed here;
-73 output cannot be written
+73 output cannot be written; 78 configuration, or a recording without its channels
 """
 
 CONFIGURATIONS = {"compass": COMPASS_FILE, "2021": SDK2021_FILE}
@@ -73,8 +73,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--sdk",
         choices=sorted(CONFIGURATIONS),
-        default="compass",
-        help="generation of the tools that are installed here (%(default)s)",
+        help="generation of the tools that are installed here (compass)",
     )
     parser.add_argument(
         "--graph", type=Path, metavar="FILE", help="take this graph in; nothing is compiled"
@@ -98,10 +97,13 @@ def run(args: argparse.Namespace) -> int:
     """Compile or take in; gives the exit code."""
     if args.tolerance is not None and not 0 <= args.tolerance <= 127:
         raise UsageError(f"--tolerance {args.tolerance}: must be from 0 to 127")
+    graph: Path | None = args.graph
+    for option in ("recording", "work", "sdk"):
+        if graph is not None and getattr(args, option):
+            raise UsageError(f"--{option} goes with no --graph: a graph is taken in as it is")
     check_target(args.target)
     config = load_config()
     package = load_package(find_package(args.name))
-    graph: Path | None = args.graph
     if graph is None:
         graph = _compile(args, package, config)
     if graph is None:
@@ -139,7 +141,7 @@ def _compile(args: argparse.Namespace, package: ModelPackage, config: Config) ->
             f"--target {args.target} --graph aipu.bin"
         )
         return None
-    return run_compiler(compiler, folder, CONFIGURATIONS[args.sdk])
+    return run_compiler(compiler, folder, CONFIGURATIONS[args.sdk or "compass"])
 
 
 def _proof(package: ModelPackage, settings: AipuSettings) -> str:

@@ -12,7 +12,7 @@ from kwsd.compile.rules import CONTROL_FLOW, HIDDEN_STATE
 from kwsd.cut.manifest import CutManifest
 from kwsd.cut.partition import BODY, LEAST_MULTIPLIES, partition
 from kwsd.cut.write import write_cut
-from kwsd.errors import EX_DATAERR, EX_OK, ConfigError, ModelError
+from kwsd.errors import EX_DATAERR, EX_OK, ModelError, UsageError
 from kwsd.model.find import find_package, is_file
 from kwsd.model.package import load_package
 from kwsd.model.verify import load_vectors
@@ -23,8 +23,8 @@ compiler reads, and the rest for the CPU. Writes every part as a network of its 
 configurations for each body, recorded steps of the uncut network and a manifest.
 """
 EXIT_CODES = """\
-exit codes: 0 cut; 65 nothing is left for the AIPU, or the network cannot be cut; 66 file missing;
-73 the folder cannot be written
+exit codes: 0 cut; 64 usage; 65 nothing is left for the AIPU, or the network cannot be cut;
+66 file missing; 73 the folder cannot be written
 """
 
 
@@ -56,7 +56,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run `kwsmodel cut`; gives the exit code."""
     if args.min_multiplies < 0:
-        raise ConfigError(f"--min-multiplies {args.min_multiplies}: 0 or more are allowed")
+        raise UsageError(f"--min-multiplies {args.min_multiplies}: 0 or more are allowed")
     check_target(args.target)
     path, fed = Path(args.model), None
     name = path.stem

@@ -15,7 +15,6 @@ from kwsd.cut.manifest import CutManifest
 from kwsd.errors import (
     EX_DATAERR,
     EX_OK,
-    ConfigError,
     MissingFileError,
     ModelError,
     OutputError,
@@ -32,8 +31,8 @@ are repeated and every output must be the same to the last bit. With --input FIL
 input, [steps, *shape]) states that are not in the file go round by themselves, from zero.
 """
 EXIT_CODES = """\
-exit codes: 0 done, all outputs equal; 64 --output is what is read; 65 an output differs, or a file
-is not what it should be; 66 file missing; 73 the output cannot be written
+exit codes: 0 done, all outputs equal; 64 usage, or --output is what is read; 65 an output
+differs, or a file is not what it should be; 66 file missing; 73 the output cannot be written
 """
 LARGEST_CONTENT_BYTES = 256 << 20
 
@@ -57,7 +56,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run `kwsmodel run`; gives the exit code."""
     if args.repeats < 1:
-        raise ConfigError(f"--repeats {args.repeats}: a whole number from 1 is needed")
+        raise UsageError(f"--repeats {args.repeats}: a whole number from 1 is needed")
     chain = CutChain(args.cut)
     try:
         source = args.input or args.cut / chain.manifest.vectors

@@ -146,6 +146,8 @@ def run(args: argparse.Namespace) -> int:
             f"--draws {args.draws} needs --noise, --far or --playback: as they are, recordings "
             "sound the same each time"
         )
+    if args.label is not None and args.index is None:
+        raise UsageError(f"--label {args.label} needs --index: folders are named for what they say")
     outputs = [path for path in (args.scores, args.det, args.json) if path is not None]
     if len({path.resolve() for path in outputs}) < len(outputs):
         raise UsageError("two of --scores, --det and --json name the same file")

@@ -21,9 +21,6 @@ from kwsd.evaluate.intervals import poisson_rate, poisson_upper, wilson
 Array = NDArray[np.float64]
 Samples = NDArray[np.int64]
 
-REFRACTORY_S = 2.0
-"""Peaks closer than this are one false accept."""
-
 LOWEST_PEAK = 0.02
 """Scores below this are no peaks; no threshold lies there."""
 
@@ -64,9 +61,7 @@ def first_crossing(
     return int(end_samples[hits[0]]) if len(hits) else None
 
 
-def peaks(
-    end_samples: Samples, smoothed: Array, refractory_s: float = REFRACTORY_S
-) -> tuple[Samples, Array]:
+def peaks(end_samples: Samples, smoothed: Array, refractory_s: float) -> tuple[Samples, Array]:
     """Separate peaks of a negative stream, the highest first.
 
     Parameters
@@ -76,7 +71,8 @@ def peaks(
     smoothed : ndarray, float64 [n]
         Smoothed scores.
     refractory_s : float
-        A peak hides all lower scores this near, before and after it.
+        Shortest time between two wakes of the daemon. A peak hides all lower scores this near,
+        before and after it.
 
     Returns
     -------

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kwsd.config_schema import WakeSettings
 from kwsd.errors import AudioError
 from kwsd.evaluate.curve import peak_after, peaks
 from kwsd.evaluate.jobs import NEGATIVE, POSITIVE, Job, check_enough
@@ -69,6 +70,7 @@ class Bench:
                 skipped.append(str(error))
                 continue
             tracks = self.scorer.score(utterance.pcm, utterance.reference, which)
+            fraction = self.scorer.config.wake.rearm_fraction
             for own, number, track in zip(heard, which, tracks, strict=True):
                 woke = frozenset(
                     name
@@ -79,8 +81,10 @@ class Bench:
                     Heard(
                         part.path,
                         speaker,
-                        peak_after(track.end_samples, track.smoothed, utterance.onset_sample),
-                        _rise(track, utterance.onset_sample, utterance.end_sample),
+                        peak_after(
+                            track.end_samples, track.undisputed(fraction), utterance.onset_sample
+                        ),
+                        _rise(track, fraction, utterance.onset_sample, utterance.end_sample),
                         woke,
                     )
                 )
@@ -96,31 +100,36 @@ class Bench:
         for number, track in zip(which, tracks, strict=True):
             found = [
                 Peak(part.path, round(time_s, 3), height)
-                for at, height in _peaks(track, reel)
+                for at, height in _peaks(track, self.scorer.config.wake, reel)
                 for part, time_s in (reel.place(at),)
             ]
             wakes = {
-                name: len(detections(track, config))
+                name: sum(len(detections(piece, config)) for piece in _pieces(track, reel))
                 for name, config in self._decisions[number].items()
             }
             outcomes.append(Outcome([], found, wakes, reel.seconds, list(reel.skipped)))
         return outcomes
 
 
-def _peaks(track: Track, reel: Reel) -> Iterator[tuple[int, float]]:
+def _pieces(track: Track, reel: Reel) -> Iterator[Track]:
     """Of each recording for itself: what wakes in a short one does not hide its neighbours."""
     cuts = np.searchsorted(track.end_samples, reel.starts[1:])
-    for ends, smoothed in zip(
-        np.split(track.end_samples, cuts), np.split(track.smoothed, cuts), strict=True
-    ):
-        for at, height in zip(*peaks(ends, smoothed), strict=True):
+    columns = (track.end_samples, track.smoothed, track.levels_dbfs, track.reference)
+    for piece in zip(*(np.split(column, cuts) for column in columns), strict=True):
+        yield Track(*piece)
+
+
+def _peaks(track: Track, wake: WakeSettings, reel: Reel) -> Iterator[tuple[int, float]]:
+    for piece in _pieces(track, reel):
+        heights = piece.undisputed(wake.rearm_fraction)
+        for at, height in zip(*peaks(piece.end_samples, heights, wake.refractory_s), strict=True):
             yield int(at), float(height)
 
 
-def _rise(track: Track, onset: int, end: int) -> tuple[tuple[int, float], ...]:
+def _rise(track: Track, fraction: float, onset: int, end: int) -> tuple[tuple[int, float], ...]:
     """Where the score reached a new height after the start of the word."""
     inside = track.end_samples >= onset
-    samples, heights = track.end_samples[inside], track.smoothed[inside]
+    samples, heights = track.end_samples[inside], track.undisputed(fraction)[inside]
     best = np.maximum.accumulate(np.concatenate([[0.0], heights]))
     new = heights > best[:-1]
     return tuple(

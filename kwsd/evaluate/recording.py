@@ -12,7 +12,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from kwsd.block import SAMPLE_RATE_HZ, FloatArray
+from kwsd.block import LARGEST_SAMPLE, SAMPLE_RATE_HZ, FloatArray
 from kwsd.errors import AudioError, MissingFileError
 from kwsd.source.condition import check_rate
 from kwsd.source.sound_file import SoundFile
@@ -79,12 +79,24 @@ def find_recordings(paths: Iterable[Path]) -> list[Path]:
 def _inside(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise MissingFileError(f"{folder}: no such file or folder")
-    inside = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    inside = sorted(p for p in _files(folder, set()) if p.suffix.lower() in SUFFIXES)
     if not inside:
         raise MissingFileError(
             f"{folder}: no recording in it; {', '.join(sorted(SUFFIXES))} are looked for"
         )
     return inside
+
+
+def _files(folder: Path, above: set[Path]) -> Iterator[Path]:
+    """Files below a folder, those behind links too; what may not be entered is an error."""
+    real = folder.resolve()
+    if real in above:  # a link that leads back
+        return
+    for one in folder.iterdir():
+        if one.is_dir():
+            yield from _files(one, above | {real})
+        elif one.is_file():
+            yield one
 
 
 @contextmanager
@@ -94,8 +106,8 @@ def reachable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise MissingFileError(
-            f"{path} cannot be read: {error.strerror or error}; run as a user who may, or let "
-            "this one enter its folders"
+            f"{error.filename or path} cannot be read: {error.strerror or error}; run as a user "
+            "who may, or let this one enter its folders"
         ) from None
 
 
@@ -151,6 +163,7 @@ def read_part(part: Part) -> FloatArray:
     """
     stored, rate_hz = first_channel(part)
     pcm = np.nan_to_num(stored, nan=0.0, posinf=0.0, neginf=0.0)
+    check_scale(pcm, part.path)
     if rate_hz != SAMPLE_RATE_HZ:
         pcm = soxr.resample(pcm, rate_hz, SAMPLE_RATE_HZ)
     if len(pcm) < SHORTEST_S * SAMPLE_RATE_HZ:
@@ -178,6 +191,22 @@ def first_channel(part: Part) -> tuple[FloatArray, int]:
             return np.ascontiguousarray(file.read(end - start)[:, 0]), rate_hz
     except OSError as error:
         raise AudioError(f"{part.path} cannot be read: {error.strerror or error}") from None
+
+
+def check_scale(pcm: FloatArray, path: Path) -> None:
+    """Refuse what the front end would take for damaged samples, and silence one by one.
+
+    Raises
+    ------
+    AudioError
+        A sample is too far beyond full scale: integers, stored as floats.
+    """
+    largest = float(np.abs(pcm).max(initial=0.0))
+    if largest > LARGEST_SAMPLE:
+        raise AudioError(
+            f"{path} reaches {largest:g}; full scale is 1.0, at most {LARGEST_SAMPLE:g} is read: "
+            "divide samples that were integers by their full scale"
+        )
 
 
 def levels_dbfs(pcm: FloatArray) -> FloatArray:

@@ -1,11 +1,12 @@
 """Scoring: one stream of audio through the daemon's own chain, every step's score kept.
 
 The chain is that of the daemon, with one microphone, and a reference where something is played:
-front end, features, int8 model, decision.
+front end, features, int8 model, the same model on the reference, decision.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,7 @@ from kwsd.decision import NOTHING, Decision, DecisionConfig, Detection, Heard
 from kwsd.event import ModelIdentity
 from kwsd.model.package import ModelPackage
 from kwsd.model.stream import ScoreStream, StreamingModel
+from kwsd.reference_watch import HOLD_SAMPLES, ReferenceWatch
 from kwsd.runtime.base import Session
 from kwsd.runtime.select import EVALUATION_ORDER, open_session
 from kwsd.source.base import SourceInfo
@@ -41,13 +43,45 @@ class Track:
     levels_dbfs: NDArray[np.float32]
     """What it compares with its level gate."""
 
+    reference: NDArray[np.float64]
+    """Highest smoothed score of the reference in the second before; from the re-arm threshold on
+    the loudspeaker says the word. 0 where nothing plays."""
+
+    def undisputed(self, rearm_fraction: float) -> NDArray[np.float64]:
+        """`smoothed`, and 0 where no threshold that it reaches is above what the reference says.
+
+        A threshold that both reach is refused by the daemon; a curve, on which a score counts at
+        all thresholds up to it, takes the highest.
+        """
+        return np.where(self.smoothed * rearm_fraction > self.reference, self.smoothed, 0.0)
+
+
+class _NotedReference(ReferenceWatch):
+    """Remembers how sure it is, for thresholds that are chosen later."""
+
+    def __init__(self, stream: ScoreStream, smoothing_steps: int) -> None:
+        super().__init__(stream, float("inf"), smoothing_steps)
+        self._last: deque[tuple[int, float]] = deque()
+
+    def process(self, frames: FloatArray, end_sample: int, playing: bool) -> None:
+        """As the daemon's, with every score kept for a while."""
+        for score in self._model.process(frames, end_sample, playing):
+            self._last.append((score.end_sample, score.value))
+
+    def highest_before(self, sample: int) -> float:
+        """Highest score within the hold time before a sample."""
+        while self._last and sample - self._last[0][0] > HOLD_SAMPLES:
+            self._last.popleft()
+        return max((score for _, score in self._last), default=0.0)
+
 
 class _Recorder(Decision):
     """A decision that writes down what it is given."""
 
-    def __init__(self, config: DecisionConfig) -> None:
+    def __init__(self, config: DecisionConfig, reference: _NotedReference | None) -> None:
         super().__init__(config)
-        self.steps: list[tuple[int, float, float]] = []
+        self.reference = reference
+        self.steps: list[tuple[int, float, float, float]] = []
 
     def push(
         self,
@@ -67,7 +101,8 @@ class _Recorder(Decision):
             lag_samples=lag_samples,
             beside=beside,
         )
-        self.steps.append((end_sample, self.smoothed, level_dbfs))
+        said = 0.0 if self.reference is None else self.reference.highest_before(end_sample)
+        self.steps.append((end_sample, self.smoothed, level_dbfs, said))
         return found
 
 
@@ -83,6 +118,9 @@ class Listener:
 
     ears: tuple[BranchEar, ...] = ()
     """The same model on further branches, under playback."""
+
+    reference: ScoreStream | None = None
+    """The same model on the reference; None where the loudspeaker's word is no matter."""
 
 
 class Scorer:
@@ -152,8 +190,12 @@ class Scorer:
         ears = branch_ears(
             self.config, package, 1, playing, lambda: StreamingModel(package, session)
         )
+        watched = playing and self.config.wake.reference_rule
         return Listener(
-            StreamingModel(package, session), decision_config(self.config, package), tuple(ears)
+            StreamingModel(package, session),
+            decision_config(self.config, package),
+            tuple(ears),
+            StreamingModel(package, session) if watched else None,
         )
 
 
@@ -164,9 +206,15 @@ def run_chain(
     reference: FloatArray | None = None,
 ) -> list[Track]:
     """A stream through front end, features, the given models and their decisions."""
-    recorders = [_Recorder(listener.decision) for listener in listeners]
+    recorders = [_Recorder(listener.decision, _noted(listener)) for listener in listeners]
     keywords = [
-        Keyword(ModelIdentity("", "", "", ""), listener.stream, recorder, ears=listener.ears)
+        Keyword(
+            ModelIdentity("", "", "", ""),
+            listener.stream,
+            recorder,
+            recorder.reference,
+            ears=listener.ears,
+        )
         for listener, recorder in zip(listeners, recorders, strict=True)
     ]
     info = SourceInfo("evaluation", 1, reference is not None, SAMPLE_RATE_HZ, 1, None)
@@ -181,12 +229,19 @@ def run_chain(
     return [track_of(recorder.steps) for recorder in recorders]
 
 
-def track_of(steps: list[tuple[int, float, float]]) -> Track:
-    """A track of (end sample, smoothed score, level)."""
+def _noted(listener: Listener) -> _NotedReference | None:
+    if listener.reference is None:
+        return None
+    return _NotedReference(listener.reference, listener.decision.smoothing_steps)
+
+
+def track_of(steps: Sequence[tuple[int, float, float, float]]) -> Track:
+    """A track of (end sample, smoothed score, level, score of the reference)."""
     return Track(
         np.array([step[0] for step in steps], np.int64),
         np.array([step[1] for step in steps], np.float64),
         np.array([step[2] for step in steps], np.float32),
+        np.array([step[3] for step in steps], np.float64),
     )
 
 
@@ -209,13 +264,15 @@ def detections(track: Track, config: DecisionConfig) -> list[Detection]:
         return []
     decision = Decision(replace(config, smoothing_steps=1))
     found = []
-    for end, smoothed, level in zip(
+    for end, smoothed, level, reference in zip(
         track.end_samples.tolist(),
         track.smoothed.tolist(),
         track.levels_dbfs.tolist(),
+        track.reference.tolist(),
         strict=True,
     ):
-        detection = decision.push(end, smoothed, level)
+        said = reference >= config.rearm_threshold
+        detection = decision.push(end, smoothed, level, said_by_loudspeaker=said)
         if detection is not None:
             found.append(detection)
     return found

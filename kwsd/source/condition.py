@@ -6,14 +6,10 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from kwsd.block import BLOCK_SAMPLES, Block, FloatArray
+from kwsd.block import BLOCK_SAMPLES, LARGEST_SAMPLE, Block, FloatArray
 from kwsd.errors import AudioError
 from kwsd.source.channels import ChannelMap
 from kwsd.source.resample import Resampler
-
-# Full scale is 1.0. Float recordings may exceed it, but a value of 100 (+40 dB) means that integers
-# were stored as floats; the chain would take every sound for a scream.
-_LIMIT = 100.0
 
 MIN_RATE_HZ = 4_000
 MAX_RATE_HZ = 768_000
@@ -85,15 +81,15 @@ def to_blocks(
 def _check_values(
     selected: FloatArray, columns: list[int], first: int, rate_hz: int, name: str
 ) -> None:
-    if bool((np.abs(selected) <= _LIMIT).all()):
+    if bool((np.abs(selected) <= LARGEST_SAMPLE).all()):
         return
-    row, column = np.argwhere(~(np.abs(selected) <= _LIMIT))[0]
+    row, column = np.argwhere(~(np.abs(selected) <= LARGEST_SAMPLE))[0]
     value = float(selected[row, column])
     sample = first + int(row)
     where = f"sample {sample} ({sample / rate_hz:.3f} s) of channel {columns[int(column)]}"
     if np.isfinite(value):
         raise AudioError(
-            f"{name}: {where} is {value:g}; full scale is 1.0, at most {_LIMIT:g} is read"
+            f"{name}: {where} is {value:g}; full scale is 1.0, at most {LARGEST_SAMPLE:g} is read"
         )
     raise AudioError(
         f"{name}: {where} is {value}, not a number that can be played; repair the file"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kwsd.errors import ConfigError, RuntimeUnavailable, UsageError
+from kwsd.errors import OutputError, RuntimeUnavailable, UsageError
 from kwsd.evaluate.label import same_word
 from kwsd.evaluate.recording import find_recordings
 from kwsd.model.find import find_package
@@ -21,6 +22,9 @@ from kwsd.train.memory import machine_mb, tell_of_memory
 from kwsd.train.phrase import plain_name
 from kwsd.train.quantise import PRECISIONS
 from kwsd.train.recordings import Recording
+
+LARGEST_SEED = 2**62
+"""What torch takes, less what networks add to it."""
 
 DEFAULT_STEPS = 4000
 DEFAULT_SPLICES = 0.3
@@ -251,23 +255,24 @@ def check(args: argparse.Namespace) -> None:
 
     Raises
     ------
-    ConfigError
-        A number that is not allowed.
     UsageError
-        Phrases or options that do not go together, or a name that no package can have.
+        A number that is not allowed, phrases or options that do not go together, or a name that no
+        package can have.
     OutputError
-        Something else lies where a package shall be.
+        Something else lies where a package shall be, or nothing can be written there.
     """
     for key in ("steps", "networks", "workers", "rooms"):
         if getattr(args, key) < 1:
-            raise ConfigError(f"--{key} {getattr(args, key)}: a whole number from 1 is needed")
+            raise UsageError(f"--{key} {getattr(args, key)}: a whole number from 1 is needed")
     for key in ("renderings", "sayings", "seed"):
         if getattr(args, key) < 0:
-            raise ConfigError(f"--{key} {getattr(args, key)}: 0 or more are allowed")
+            raise UsageError(f"--{key} {getattr(args, key)}: 0 or more are allowed")
+    if args.seed > LARGEST_SEED:
+        raise UsageError(f"--seed {args.seed}: at most {LARGEST_SEED} is allowed")
     if not 0.0 <= args.splices <= 0.9:
-        raise ConfigError(f"--splices {args.splices:g}: 0 to 0.9 are allowed")
+        raise UsageError(f"--splices {args.splices:g}: 0 to 0.9 are allowed")
     if not 0.0 <= args.bulk_hours <= 100.0:
-        raise ConfigError(f"--bulk-hours {args.bulk_hours:g}: 0 to 100 are allowed")
+        raise UsageError(f"--bulk-hours {args.bulk_hours:g}: 0 to 100 are allowed")
     phrases = learnt(args)
     for number, phrase in enumerate(phrases):
         if any(same_word(phrase, other) for other in phrases[:number]):
@@ -300,6 +305,14 @@ def _check_names(args: argparse.Namespace) -> None:
             )
     for name in names[: len(args.phrases)]:
         check_place(args.out / name, replace=True)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryDirectory(dir=args.out).cleanup()
+    except OSError as error:
+        raise OutputError(
+            f"{args.out}: no package can be written there: {error.strerror or error}; name another "
+            "folder with --out"
+        ) from None
 
 
 def _command(args: argparse.Namespace, varied: bool, start: ModelPackage | None) -> str:

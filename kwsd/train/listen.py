@@ -14,7 +14,7 @@ from kwsd.dsp.backend import open_front_end
 from kwsd.dsp.features import BANDS, FRAME_SAMPLES, mel_power
 from kwsd.dsp.frontend_config import FrontEndConfig
 from kwsd.errors import AudioError
-from kwsd.evaluate.recording import Part, first_channel, parts_of
+from kwsd.evaluate.recording import Part, check_scale, first_channel, parts_of
 
 FloatArray = NDArray[np.float32]
 LogPower = NDArray[np.float16]
@@ -51,6 +51,7 @@ def read_audio(sound: Path | Part) -> FloatArray:
         The file cannot be read, is empty or is silent.
     """
     mono = read_response(sound)
+    check_scale(mono, sound.path if isinstance(sound, Part) else sound)
     frames = mono[: len(mono) // 480 * 480].reshape(-1, 480)
     if len(frames) == 0 or 10 * np.log10((frames**2).mean(axis=1).max() + 1e-12) < SILENT_DBFS:
         raise AudioError(f"{_named(sound)}: silent (nothing above {SILENT_DBFS:g} dBFS)")
