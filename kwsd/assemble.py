@@ -301,6 +301,11 @@ def _open_model(
     start_by_s: float | None,
 ) -> OpenModel:
     decision = Decision(decision_config(config, package))
+    if decision.config.threshold > package.highest_score:
+        log.warning(
+            "%s cannot wake: threshold %g, and no score is above %.4f",
+            *(keyword_of(package), decision.config.threshold, package.highest_score),
+        )
     record = RuntimeRecord()
     session, features, new_stream = _open(config, package, record, start_by_s)
     start = record.now

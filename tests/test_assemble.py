@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from kwsd.assemble import decision_config
+from kwsd.assemble import decision_config, open_models
 from kwsd.config import load_config
 from kwsd.decision import DecisionConfig
 from kwsd.model.find import find_package
 from kwsd.model.package import load_package
+from kwsd.source.base import SourceInfo
 
 
 def decided(**settings: str) -> DecisionConfig:
@@ -37,3 +38,19 @@ def test_fractions_are_of_the_threshold_that_counts() -> None:
 
 def test_the_level_gate_is_that_of_the_configuration() -> None:
     assert decided(wake__level_gate_dbfs="-42").level_gate_dbfs == -42.0
+
+
+def test_a_threshold_that_no_score_reaches_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("WARNING", logger="kwsd")
+    for threshold in (1.0, 255 / 256):
+        settings = [
+            ("wake.threshold", str(threshold), ""),
+            ("wake.models", '["computer"]', ""),
+            ("runtime.order", '["litert"]', ""),
+        ]
+        config = load_config(flags=settings, environment={})
+        for model in open_models(config, SourceInfo("test", 1, False, 16_000, 1, None)):
+            model.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        "computer cannot wake: threshold 1, and no score is above 0.9961"
+    ]

@@ -69,6 +69,7 @@ def test_good(good):
     assert (package.name, package.kind, package.labels) == ("random", "wake", ("random",))
     assert package.tensor("features").shape == (1, 2, 1, 40)
     assert package.tensor("prob").scale == 1 / 256
+    assert package.highest_score == 255 / 256
     assert [pair.name for pair in package.states] == ["s0", "s1", "s2"]
     assert dict(package.sensitivities) == SENSITIVITIES
     for pair in package.states:

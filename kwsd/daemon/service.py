@@ -28,6 +28,7 @@ from kwsd.daemon.control import ControlServer
 from kwsd.daemon.file_guard import FileGuard
 from kwsd.daemon.gauges import FrontEndGauges, service_metrics
 from kwsd.daemon.listening import Listening, listen
+from kwsd.daemon.losses import Losses
 from kwsd.daemon.metrics import MetricsServer, exposition
 from kwsd.daemon.monitor_tap import MonitorTap
 from kwsd.daemon.notify import Notifier
@@ -120,6 +121,7 @@ class Service:
         self._wakes = 0
         self._heard: dict[str, int] = {}
         self._beat = Beat(clock)
+        self._losses = Losses(clock)
 
     def run(self) -> None:
         """Work until asked to stop.
@@ -355,6 +357,7 @@ class Service:
 
     def _say_beat(self) -> None:
         source = self.now.source
+        self._losses.look(source.counters)
         self._bus.emit(beat_event(source.health.state, self._ready, self._wakes, source.counters))
         if self._metrics is not None:
             self._metrics.text = self.metrics_text()

@@ -66,6 +66,7 @@ class MicroModel:
     content: bytes = field(repr=False)
     """What is in it."""
 
+    highest_score = 1.0
     has_sensitivities = False
     """The format knows none."""
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from kwsd.dsp import features
 from kwsd.errors import MissingFileError, ModelError
 from kwsd.model.check import check_files, check_graph
@@ -104,6 +106,14 @@ class ModelPackage:
         return self.path / NETWORK_FILE
 
     has_sensitivities = True
+
+    @property
+    def highest_score(self) -> float:
+        """What no score is above: an integer output ends a step below 1."""
+        score = self.tensor(self.score_output)
+        if not np.issubdtype(score.dtype, np.integer):
+            return 1.0
+        return float((np.iinfo(score.dtype).max - score.zero_point) * score.scale)
 
     def threshold(self, sensitivity: str) -> float:
         """Smoothed score that is a detection at low, medium or high sensitivity."""

@@ -31,6 +31,10 @@ class WakeModel(Protocol):
         """Typical times."""
 
     @property
+    def highest_score(self) -> float:
+        """What no score is above."""
+
+    @property
     def has_sensitivities(self) -> bool:
         """Whether low, medium and high differ."""
 
