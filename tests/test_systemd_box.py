@@ -16,6 +16,8 @@ import soundfile as sf
 import systemd_box
 import virtual_microphone
 
+from kwsd.daemon.service import START_PATIENCE_S
+
 ROOT = Path(__file__).parent.parent
 MICROPHONE_IN_BOX = "/run/virtmic"
 WATCHDOG_S = 8
@@ -248,6 +250,25 @@ def test_a_microphone_that_stays_away_is_searched_by_new_processes(service: Serv
         service.microphone.stop()
         service.microphone.start()
     service.wait_for_audio(90)
+    assert service.hears_the_word()["name"] == "computer"
+
+
+def test_a_missing_microphone_holds_nothing_up_that_starts_behind(service: Service) -> None:
+    service.microphone.stop()
+    try:
+        service.box.check("systemctl", "restart", "--no-block", "kwsd")
+        wait_until(
+            lambda: service.box.property("kwsd", "ActiveState") == "active",
+            START_PATIENCE_S + 30,
+            lambda: service.box.journal("kwsd")[-1500:],
+        )
+        # Nor does the watchdog end what never heard anything.
+        time.sleep(WATCHDOG_S + 5)
+        assert service.restarts() == 0
+        assert service.audio_state() == "lost"
+    finally:
+        service.microphone.start()
+    service.wait_for_audio()
     assert service.hears_the_word()["name"] == "computer"
 
 
