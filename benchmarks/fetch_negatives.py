@@ -29,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -198,15 +198,14 @@ def convert(name: str, folder: Path, debs: Path, known: set[str]) -> list[Row]:
                         target = f"{len(rows):05d}-{clip}.flac"
                         soundfile.write(out / target, pcm, RATE_HZ, subtype="PCM_16")
                         seconds = round(len(pcm) / RATE_HZ, 3)
-                        row = f"{name}/{target}"
-                        rows.append(Row(row, name, collection.licence, seconds, digest))
+                        rows.append(Row(target, name, collection.licence, seconds, digest))
                 except soundfile.LibsndfileError:
                     failed += 1
         _write_index(out / "index.csv", rows)
         out.rename(folder / name)
     if failed:
         print(f"{name}: {failed} of {len(found)} files could not be decoded", file=sys.stderr)
-    return rows
+    return [_below(name, row) for row in rows]
 
 
 def _to_pcm(audio: FloatArray, rate_hz: int) -> NDArray[np.int16]:
@@ -227,6 +226,11 @@ def _write_index(path: Path, rows: list[Row]) -> None:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
+
+
+def _below(name: str, row: Row) -> Row:
+    """A row of a set's own index as the index of all has it."""
+    return row if row.path.startswith(f"{name}/") else replace(row, path=f"{name}/{row.path}")
 
 
 def _read_index(path: Path) -> list[Row]:
@@ -261,7 +265,11 @@ def fetch(out: Path, debs: Path, names: list[str]) -> int:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{out} cannot be made: {error.strerror}") from None
-    rows = [row for path in sorted(out.glob("*/index.csv")) for row in _read_index(path)]
+    rows = [
+        _below(path.parent.name, row)
+        for path in sorted(out.glob("*/index.csv"))
+        for row in _read_index(path)
+    ]
     known = {row.sha256 for row in rows}
     for name in names:
         if (out / name).is_dir():

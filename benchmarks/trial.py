@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from kwsd.errors import MissingFileError, UsageError
+from kwsd.errors import MissingFileError, UsageError, first_line
+from kwsd.evaluate.label import letters
 from kwsd.train.command import DEFAULT_SPLICES
 from kwsd.train.fit import FitConfig
 from kwsd.train.lessons import load_lessons
 from kwsd.train.pools import Pools, load
+from kwsd.train.stored import DAMAGE
 from kwsd.train.teacher import Lesson
+
+T = TypeVar("T")
 
 
 def make_parser(doc: str | None, steps: int) -> argparse.ArgumentParser:
@@ -51,7 +57,8 @@ def opened(args: argparse.Namespace) -> Trial:
     Raises
     ------
     UsageError
-        Too few steps, or the pools hold another number of phrases.
+        Too few steps, a file that holds no pools or lessons, or pools of other phrases or of the
+        same in another order.
     MissingFileError
         No such pools or lessons.
     """
@@ -62,7 +69,12 @@ def opened(args: argparse.Namespace) -> Trial:
             raise MissingFileError(
                 f"{kept} is not there: kwsmodel train keeps pools and lessons in --work"
             )
-    pools = load(args.pools)
+    pools = _read(args.pools, load)
+    if pools.names and list(map(letters, pools.names)) != list(map(letters, args.phrases)):
+        raise UsageError(
+            f"{args.pools} holds {', '.join(map(repr, pools.names))}, in this order; named are "
+            f"{', '.join(map(repr, args.phrases))}"
+        )
     said = max(word.phrase for word in pools.words) + 1
     if said != len(args.phrases):
         raise UsageError(f"{args.pools} holds {said} phrases, {len(args.phrases)} are named")
@@ -73,4 +85,13 @@ def opened(args: argparse.Namespace) -> Trial:
         varied=args.varied_voices,
         loaders=1,
     )
-    return Trial(pools, load_lessons(args.lessons) if args.lessons else [], config)
+    return Trial(pools, _read(args.lessons, load_lessons) if args.lessons else [], config)
+
+
+def _read(path: Path, read: Callable[[Path], T]) -> T:
+    try:
+        return read(path)
+    except DAMAGE as error:
+        raise UsageError(
+            f"{path} is not what kwsmodel train keeps there: {first_line(error)}"
+        ) from None

@@ -213,7 +213,8 @@ class Chain:
             keyword.reset(start_sample)
 
     def _score(self, frame: FrontEndFrame) -> list[Event]:
-        self._level.process(frame.detector)
+        if self._keywords:  # nobody else asks for it, and what is not asked for is kept
+            self._level.process(frame.detector)
         playing = self._loudspeaker.process(frame.reference)
         frames = {
             (kind, signal): track.process(

@@ -98,6 +98,21 @@ def run(monkeypatch: pytest.MonkeyPatch, folder: Path, *more: str) -> int:
     return unheard_words.main()
 
 
+def test_pools_of_other_words_or_of_another_order_are_refused(
+    pools: Pools,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    save(replace(pools, names=("lantern", "Hey Lamp")), tmp_path / "pools.npz")
+    assert run(monkeypatch, tmp_path) == 64
+    said = "holds 'lantern', 'Hey Lamp', in this order; named are 'hey lamp', 'lantern'"
+    assert said in capsys.readouterr().err
+    (tmp_path / "pools.npz").write_text("no pools")
+    assert run(monkeypatch, tmp_path) == 64
+    assert "is not what kwsmodel train keeps there" in capsys.readouterr().err
+
+
 def test_all_recordings_of_the_word_judge(
     pools: Pools,
     tmp_path: Path,

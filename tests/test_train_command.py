@@ -75,7 +75,12 @@ def test_a_place_that_takes_no_package_is_told_before_the_work(tmp_path: Path) -
         with pytest.raises(OutputError, match="no package can be written there"):
             check(asked("hey lantern", "--out", place))
     check(asked("hey lantern", "--out", tmp_path / "new" / "folder"))
-    assert list((tmp_path / "new" / "folder").iterdir()) == []
+    assert [place.name for place in tmp_path.iterdir()] == ["file"]
+
+
+def test_packages_and_work_are_not_put_into_one_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="are one folder"):
+        check(asked("hey lantern", "--out", tmp_path / "a", "--work", tmp_path / "b" / ".." / "a"))
 
 
 def test_a_seed_that_no_generator_takes_is_refused() -> None:
@@ -130,6 +135,20 @@ def test_a_folder_does_not_train_and_judge(data: Path) -> None:
     both = ["--negatives", data / "wake", "--dev-negatives", data / "wake"]
     with pytest.raises(UsageError, match="keep the parts in two folders"):
         gather(asked("hey lantern", *both), lambda line: None)
+
+
+def test_copies_under_another_name_are_warned_of(tmp_path: Path) -> None:
+    for name, part in (("a", "train"), ("b", "train"), ("c", "dev"), ("d", "dev"), ("e", "dev")):
+        (tmp_path / part).mkdir(exist_ok=True)
+        (tmp_path / part / f"{name}.wav").write_bytes(
+            {"c": b"a", "e": b""}.get(name, name.encode())
+        )
+    said: list[str] = []
+    options = ["--negatives", tmp_path / "train", "--dev-negatives", tmp_path / "dev"]
+    gather(asked("hey lantern", *options), said.append)
+    (warning,) = [line for line in said if line.startswith("warning")]
+    assert "1 recordings that judge are copies" in warning
+    assert "dev/c.wav of " in warning and "train/a.wav" in warning
 
 
 def test_what_is_named_twice_counts_once(data: Path) -> None:

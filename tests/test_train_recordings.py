@@ -207,6 +207,34 @@ def test_share_alike_folders_judge_and_do_not_train(tmp_path: Path) -> None:
     assert len(plain_folder(tmp_path, "speech")) == 3
 
 
+def test_a_folder_inside_a_data_folder_has_its_licences_there(tmp_path: Path) -> None:
+    """Naming a part of it lets nothing in that the whole leaves out."""
+    write_index(tmp_path, *ROWS)
+    # Of somebody else, and no table at all.
+    (tmp_path / "sounds").mkdir()
+    (tmp_path / "sounds" / "index.csv").write_bytes(b"\xff\xfe nothing to read")
+    for row in ROWS:
+        path = tmp_path / row[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with pytest.raises(AudioError, match=r"all are share-alike \(cry \(ODbL 1.0\)\)"):
+        plain_folder(tmp_path / "sounds" / "cry", "noise", trains=True)
+    (rain,) = plain_folder(tmp_path / "sounds" / "rain", "noise", trains=True)
+    assert (rain.licence, rain.seconds) == ("CC BY 3.0", 5.0)
+
+
+def test_an_index_that_names_nothing_of_its_folder_is_warned_of(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(8000), 16_000)
+    write_index(tmp_path, ("b.wav", "set", "", "", "train", "CC0", "1.0"))
+    said: list[str] = []
+    plain_folder(tmp_path, "noise", trains=True, report=said.append)
+    assert "warning:" in said[0] and "names none of the files there" in said[0]
+
+
+def test_an_accent_is_the_same_however_it_is_written() -> None:
+    assert same_word("cafe\u0301", "caf\u00e9")
+
+
 def test_a_folder_of_which_nothing_may_train_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.ogg").touch()
     (tmp_path / "index.csv").write_text("path,licence\na.ogg,CC-BY-SA-3.0\n")

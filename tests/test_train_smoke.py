@@ -122,6 +122,24 @@ def test_same_seed_same_bytes_whatever_the_number_of_processes(
         assert made[0].read_bytes() == made[1].read_bytes()
 
 
+def test_damaged_work_files_are_made_anew(
+    folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = tmp_path / "work"
+    assert main(command(folders, work, tmp_path / "model", steps=6)) == 0
+    content = (tmp_path / "model" / "chirp_word" / "model.tflite").read_bytes()
+    damaged = sorted(work.glob("*.npz"))
+    assert {path.name.partition("-")[0] for path in damaged} == {"pools", "lessons", "heard"}
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:1000])
+    capsys.readouterr()
+    assert main(command(folders, work, tmp_path / "again", steps=6)) == 0
+    said = capsys.readouterr().err
+    for path in damaged:
+        assert f"{path} is damaged and made anew" in said
+    assert (tmp_path / "again" / "chirp_word" / "model.tflite").read_bytes() == content
+
+
 def test_without_a_teacher_the_card_says_so(folders: Path, tmp_path: Path) -> None:
     arguments = command(folders, tmp_path / "work", tmp_path / "model", steps=6)
     assert main([*arguments, "--no-teacher", "--varied-voices"]) == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,12 +33,15 @@ class Row:
         """Length of the recording; 0 where the index has no such column."""
         told = self.cells.get("seconds", "0")
         try:
-            return float(told)
+            seconds = float(told)
         except ValueError:
+            seconds = math.nan
+        if not math.isfinite(seconds):
             raise ConfigError(
                 f"{self.index}, line {self.line}: seconds of {self.cells['path']} are {told!r}; "
                 "a number is needed"
-            ) from None
+            )
+        return seconds
 
 
 def voice(collection: str, speaker: str) -> str:

@@ -305,9 +305,15 @@ def _check_names(args: argparse.Namespace) -> None:
             )
     for name in names[: len(args.phrases)]:
         check_place(args.out / name, replace=True)
+        if (args.out / name).resolve() == (args.work / name).resolve():
+            raise UsageError(
+                f"--out {args.out} and --work {args.work} are one folder: a package and the work "
+                "of its training would lie in one place; name two"
+            )
+    # Tried where the folder will be made, and nothing is left there.
+    there = next(place for place in (args.out, *args.out.absolute().parents) if place.exists())
     try:
-        args.out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryDirectory(dir=args.out).cleanup()
+        tempfile.TemporaryDirectory(dir=there).cleanup()
     except OSError as error:
         raise OutputError(
             f"{args.out}: no package can be written there: {error.strerror or error}; name another "

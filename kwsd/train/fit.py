@@ -6,6 +6,7 @@ import copy
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from kwsd.train.pupil import RANKING_WEIGHT, Pupil
 from kwsd.train.ranking import SOON_STEPS
 from kwsd.train.reverberation import stream_in_rooms
 from kwsd.train.ripples import Ripples
+from kwsd.train.stored import read_stored
 from kwsd.train.teacher import Lesson
 from kwsd.train.work_file import work_file
 
@@ -215,8 +217,10 @@ def fit(
     began = net_digest(start) if start else None
     recipe = ROOM_SHARE, RANKING_WEIGHT, SOON_STEPS
     identity = repr((replace(config, loaders=0), shape, phrases, len(lessons), recipe, began))
-    if checkpoint.is_file():
-        stored = torch.load(checkpoint, map_location=device, weights_only=True)
+    stored = read_stored(
+        checkpoint, partial(torch.load, map_location=device, weights_only=True), report
+    )
+    if stored is not None:
         if stored["identity"] == identity:
             pupil.load_state_dict(stored["pupil"])
             mean.load_state_dict(stored["mean"])

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kwsd.digest import sha256_hex
 from kwsd.errors import UsageError
 from kwsd.progress import Report
 from kwsd.train.recordings import SPLITS, Recording, few, indexed, plain_folder
@@ -83,7 +84,8 @@ def apart(sources: Iterable[Source], report: Report) -> dict[str, list[Recording
     sources : iterable of Source
         Of both parts.
     report : callable
-        Gets a line on files that were named twice, and one on speakers that are in both parts.
+        Gets a line on files that were named twice, and one on speakers and one on copies of files
+        that are in both parts.
 
     Returns
     -------
@@ -111,6 +113,7 @@ def apart(sources: Iterable[Source], report: Report) -> dict[str, list[Recording
         if again:
             report(f"{source.place}: {again} recordings are named a second time and count once")
     _tell_speakers(parts, report)
+    _tell_copies(parts, report)
     return parts
 
 
@@ -146,3 +149,39 @@ def _tell_speakers(parts: dict[str, list[Recording]], report: Report) -> None:
             f"warning: {len(both)} speakers train and judge ({few(both, 3)}): thresholds and "
             "figures flatter the model; give each speaker one split"
         )
+
+
+def _tell_copies(parts: dict[str, list[Recording]], report: Report) -> None:
+    """The same under another name; only files of one size are read."""
+    train: dict[int, list[Path]] = {}
+    for item in parts["train"]:
+        train.setdefault(_size(item.path), []).append(item.path)
+    contents: dict[Path, str] = {}
+
+    def content(path: Path) -> str:
+        if path not in contents:
+            contents[path] = sha256_hex(path.read_bytes())
+        return contents[path]
+
+    copies = []
+    for item in parts["dev"]:
+        try:
+            same = [
+                one for one in train.get(_size(item.path), ()) if content(one) == content(item.path)
+            ]
+        except OSError:
+            continue  # that it cannot be read is told when it is heard
+        if same and _size(item.path) > 0:
+            copies.append(f"{item.path} of {same[0]}")
+    if copies:
+        report(
+            f"warning: {len(copies)} recordings that judge are copies of some that train "
+            f"({few(copies, 2)}): thresholds and figures flatter the model; remove one of each"
+        )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

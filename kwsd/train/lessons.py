@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kwsd.dsp.features import BANDS
-from kwsd.evaluate.recording import Part
+from kwsd.errors import AudioError
+from kwsd.evaluate.recording import Part, saying
 from kwsd.evaluate.rooms import simulate_rooms
 from kwsd.progress import Report
 from kwsd.train.augment import (
@@ -102,6 +103,10 @@ def _groups(
             kinds.setdefault((True, -1), []).extend(stretches(recording.path))
         elif recording.role == "positive":
             number = phrases.index(recording.phrase)
+            try:
+                saying(recording.path)
+            except AudioError:
+                continue  # the pools list it
             kinds.setdefault((True, number), []).extend(stretches(recording.path))
     for item in spoken:
         rendered = [path for path, _ in item.rendered("train", amounts.renderings)]

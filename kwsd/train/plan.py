@@ -18,9 +18,10 @@ from kwsd.train.lessons import load_lessons, prepare_lessons, save_lessons
 from kwsd.train.phrase import lint, phones, spoken_form
 from kwsd.train.pools import Amounts, Pools, Spoken, load, prepare, recipe_key, save
 from kwsd.train.recordings import Recording
+from kwsd.train.stored import read_stored
 from kwsd.train.teacher import Lesson
 
-RECIPE = 5
+RECIPE = 6
 """Raise it where what pools or lessons hold changes: those of before are not used then."""
 
 
@@ -182,12 +183,12 @@ def make_pools(plan: Plan, spoken: Sequence[Spoken], report: Report) -> Pools:
         Too little of a phrase can be read.
     """
     cached = plan.work / f"pools-{pools_key(plan, spoken)}.npz"
-    if cached.is_file():
+    found = read_stored(cached, load, report)
+    if found is not None:
         report(f"pools: {cached}")
-        pools = load(cached)
-        for why in pools.skipped.values():
+        for why in found.skipped.values():
             report(f"skipped: {why}")
-        return pools
+        return found
     tell_of_others(plan.work, report)
     pools = prepare(
         spoken, plan.train, plan.amounts, plan.seed, report, plan.responses, plan.workers
@@ -218,9 +219,10 @@ def make_lessons(plan: Plan, spoken: Sequence[Spoken], report: Report) -> list[L
     if not plan.teacher:
         return []
     cached = plan.work / f"lessons-{pools_key(plan, spoken)}.npz"
-    if cached.is_file():
+    found = read_stored(cached, load_lessons, report)
+    if found is not None:
         report(f"lessons: {cached}")
-        return load_lessons(cached)
+        return found
     lessons = prepare_lessons(spoken, plan.train, plan.amounts, plan.seed, report, plan.workers)
     save_lessons(lessons, cached)
     return lessons

@@ -81,6 +81,9 @@ class Pools:
     skipped: dict[str, str] = field(default_factory=dict)
     """Recordings of which nothing could be used, by resolved path, and why."""
 
+    names: tuple[str, ...] = ()
+    """The phrases in the order of their numbers, as they were given; empty where nobody asks."""
+
 
 @dataclass(frozen=True)
 class Spoken:
@@ -207,7 +210,7 @@ def prepare(
         negatives[kind] = join(parts)
     # Of a long recording some stretch may be silent.
     unused = {file: why for file, why in skipped.items() if file not in used}
-    return Pools(words, negatives, unused)
+    return Pools(words, negatives, unused, tuple(item.phrase for item in spoken))
 
 
 def _pieces(
@@ -301,6 +304,7 @@ def save(pools: Pools, path: Path) -> None:
     }
     arrays |= {f"negative_{kind}": stream for kind, stream in pools.negatives.items()}
     arrays["skipped"] = np.array([*pools.skipped.items()], dtype=np.str_).reshape(-1, 2)
+    arrays["names"] = np.array(pools.names, dtype=np.str_)
     with work_file(path) as place:
         np.savez(place, **arrays)
 
@@ -322,4 +326,5 @@ def load(path: Path) -> Pools:
             )
         ]
         negatives = {kind: stored[f"negative_{kind}"] for kind in NEGATIVE_KINDS}
-        return Pools(words, negatives, {str(file): str(why) for file, why in stored["skipped"]})
+        skipped = {str(file): str(why) for file, why in stored["skipped"]}
+        return Pools(words, negatives, skipped, tuple(map(str, stored["names"])))

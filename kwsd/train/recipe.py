@@ -142,7 +142,7 @@ def train(plan: Plan, report: Report) -> list[ModelPackage]:
         for i in selections
     ]
     for checkpoint in checkpoints:
-        checkpoint.unlink()
+        checkpoint.unlink(missing_ok=True)  # the same command may have been run twice at once
     for package in packages:
         report(f"package: {package.path}")
     return packages

@@ -134,8 +134,9 @@ def plain_folder(
 ) -> list[Recording]:
     """Every audio file below a folder, in a fixed order.
 
-    Licence and length come from an ``index.csv`` of the folder, where it has one with the columns
-    path and licence (as `benchmarks/fetch_negatives.py` writes); lengths otherwise from the files.
+    Licence and length come from an ``index.csv`` with the columns path and licence (as
+    `benchmarks/fetch_negatives.py` writes), of the folder or of one that it lies in; lengths
+    otherwise from the files.
 
     Parameters
     ----------
@@ -164,6 +165,8 @@ def plain_folder(
             raise MissingFileError(f"{folder} is not a folder: name one with recordings")
     files = find_recordings([folder])
     told = _told(folder)
+    if (folder / INDEX_FILE).is_file() and not any(path.resolve() in told for path in files):
+        report(f"warning: {folder / INDEX_FILE} names none of the files there: no licence is known")
     found = []
     left_out: Counter[str] = Counter()
     for path in files:
@@ -194,12 +197,23 @@ def _stored_s(path: Path) -> float:
 
 
 def _told(folder: Path) -> dict[Path, Row]:
-    """What the index of a folder tells of files, by resolved path."""
-    index = folder / INDEX_FILE
-    columns, rows = read_rows(index) if index.is_file() else ((), [])
-    if not {"path", "licence"} <= set(columns):
-        return {}
-    return {(folder / row.cells["path"]).resolve(): row for row in rows}
+    """What indexes tell of the files of a folder, by resolved path; the nearest counts.
+
+    A folder inside a data folder has its licences in the index of that.
+    """
+    nearest = folder.resolve()
+    told: dict[Path, Row] = {}
+    for place in (*reversed(nearest.parents), nearest):
+        try:
+            index = place / INDEX_FILE
+            columns, rows = read_rows(index) if index.is_file() else ((), [])
+        except (OSError, MissingFileError, ConfigError):
+            if place == nearest:
+                raise
+            continue  # whatever lies further up may be of somebody else
+        if {"path", "licence"} <= set(columns):
+            told |= {(place / row.cells["path"]).resolve(): row for row in rows}
+    return told
 
 
 def _origin(row: Row, folder: Path) -> tuple[str, str]:

@@ -35,6 +35,7 @@ from kwsd.train.layers import STRIDE
 from kwsd.train.listen import LogPower, hear, join
 from kwsd.train.pools import recipe_key
 from kwsd.train.recordings import Recording
+from kwsd.train.stored import read_stored
 from kwsd.train.work_file import work_file
 from kwsd.worker_pool import worker_pool
 
@@ -175,7 +176,7 @@ def rehearse(
             said[phrase] += around is everywhere[0]
             bounds.append((at + onset - first, at + len(frames) - first))
             at += len(frames) - first
-    streams, lengths_s = _others(negatives, everywhere, folder, workers)
+    streams, lengths_s = _others(negatives, everywhere, folder, report, workers)
     hours = sum(lengths_s) / 3600
     report(f"development: {len(words)} words in all surroundings, {hours:.2f} h of negatives")
     if not words or not streams:
@@ -211,6 +212,7 @@ def _others(
     negatives: Sequence[Recording],
     everywhere: Sequence[Surroundings],
     folder: Path,
+    report: Report,
     workers: int,
 ) -> tuple[list[LogPower], list[float]]:
     """Frames of all collections, held by the list alone, and seconds of each place."""
@@ -223,21 +225,26 @@ def _others(
         if around.noise is None and around.playback is None:
             lengths_s.append(0.0)
             for paths in collections.values():
-                heard, length_s = _collection(paths, around, folder, workers)
+                heard, length_s = _collection(paths, around, folder, report, workers)
                 streams += heard
                 lengths_s[-1] += length_s
     return streams, lengths_s
 
 
+def _heard_before(stored: Path) -> tuple[list[LogPower], float]:
+    with np.load(stored, allow_pickle=False) as arrays:
+        return [arrays["frames"]], float(arrays["seconds"])
+
+
 def _collection(
-    paths: Sequence[Path], around: Surroundings, folder: Path, workers: int
+    paths: Sequence[Path], around: Surroundings, folder: Path, report: Report, workers: int
 ) -> tuple[list[LogPower], float]:
     """Frames and seconds of one collection, from the folder if they were made before."""
     place = ["far", len(around.rooms)] if around.far else []
     stored = folder / f"heard-{recipe_key([HEARD, *map(stamp, paths), *place])}.npz"
-    if stored.is_file():
-        with np.load(stored, allow_pickle=False) as arrays:
-            return [arrays["frames"]], float(arrays["seconds"])
+    before = read_stored(stored, _heard_before, report)
+    if before is not None:
+        return before
     parts: list[Part] = []
     for path in paths:
         try:
