@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -119,7 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: Sequence[str]) -> int:
     options = build_parser().parse_args(words)
-    raise_on_terminate()
+    # The daemon reloads by SIGHUP; a replay puts its unfinished files away.
+    raise_on_terminate(*([] if options.replay is None else [signal.SIGHUP]))
     config = _configure(options)
     if options.print_config:
         from kwsd.config import print_config

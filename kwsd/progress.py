@@ -37,13 +37,15 @@ def progress(title: str, duration_s: float | None) -> Iterator[Advance]:
         To be called with the stream position in samples.
     """
     terminal = sys.stderr is not None and sys.stderr.isatty()
+    if sys.stdout is not None and sys.stdout.isatty():
+        terminal = False  # events come there, and would end up in the line of the bar
     if not terminal or duration_s is None or duration_s < LONG_S:
         yield lambda sample: None
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
-    # A transient bar leaves the terminal with the events alone.
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=duration_s)
+        task = bar.add_task(escape(title), total=duration_s)
         yield lambda sample: bar.update(task, completed=sample / SAMPLE_RATE_HZ)

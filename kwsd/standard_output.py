@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import select
 import sys
@@ -32,6 +34,10 @@ class StandardOutput:
 
     def __enter__(self) -> StandardOutput:
         if self._stream is not None:
+            if isinstance(self._stream, io.TextIOWrapper):
+                # A name or a bar that the locale cannot write costs no result.
+                whole = codecs.lookup(self._stream.encoding).name == "utf-8"
+                self._stream.reconfigure(errors="surrogateescape" if whole else "replace")
             sys.stdout = cast(TextIO, self)
         return self
 

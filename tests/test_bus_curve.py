@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -165,6 +166,17 @@ def test_keygen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert kwsctl(["keygen", "bus", "--directory", str(tmp_path)]) == 78
     assert "is there already" in capsys.readouterr().err
     assert kwsctl(["keygen", "../bus"]) == 64
+
+
+def test_half_a_pair_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(folder: str, name: str) -> None:
+        (Path(folder) / f"{name}.key").touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("zmq.auth.create_certificates", full)
+    with pytest.raises(ConfigError, match="No space left"):
+        write_pair(tmp_path, "lamp")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_secret_that_root_makes_is_for_the_daemon(monkeypatch: pytest.MonkeyPatch) -> None:

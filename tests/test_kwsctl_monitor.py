@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 from pathlib import Path
@@ -88,6 +89,34 @@ def test_a_frame_shows_what_matters() -> None:
         "computer score 0.93 (needs 0.50), SNR 20 dB",
     ):
         assert part in " ".join(text.split()), text
+
+
+@pytest.mark.parametrize("now", ["muted", "lost", "opening"])
+def test_what_was_last_heard_is_no_level_of_now(now: str) -> None:
+    state = answer(tap())
+    assert "dBFS" in drawn(state)
+    state["audio"]["state"] = now
+    assert "dBFS" not in drawn(state)
+
+
+def test_a_terminal_that_cannot_be_drawn_on_gets_frames_one_below_the_other(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ask(*arguments: object) -> dict[str, Any]:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(True)
+        return answer(tap())
+
+    asked: list[bool] = []
+    dumb = Console(force_terminal=True, width=100)
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(monitor, "request", ask)
+    monkeypatch.setattr(monitor, "Console", lambda: dumb)
+    options = argparse.Namespace(interval_s=0.05, control="", once=False, json=False)
+    with pytest.raises(KeyboardInterrupt):
+        monitor.run(options)
+    assert "dBFS" in capsys.readouterr().out
 
 
 def test_a_frame_before_any_audio() -> None:

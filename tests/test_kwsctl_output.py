@@ -172,3 +172,23 @@ def test_nobody_has_gone_from_a_test(capsys: pytest.CaptureFixture[str]) -> None
         print("read")
         assert not reader_gone()
     assert capsys.readouterr().out == "read\n"
+
+
+def test_what_the_locale_cannot_write_is_no_traceback() -> None:
+    """A name that is no UTF-8, and a bar where there is only Latin 1."""
+    for encoding, text, written in (
+        ("utf-8", "caf\\udce9.flac", b"caf\xe9.flac"),
+        ("latin-1", "\\u2588 level", b"? level"),
+    ):
+        code = (
+            "from kwsd.standard_output import StandardOutput\n"
+            f"with StandardOutput(): print('{text}')"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == written

@@ -296,6 +296,16 @@ except RuntimeUnavailable as error:
     _LIBRARY = str(error)
 
 
+class TestPlace:
+    def test_what_is_no_ordinary_file_stays_as_it_is(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "f.wav")
+        (tmp_path / "null.wav").symlink_to("/dev/null")
+        for name in ("f.wav", "null.wav"):
+            with pytest.raises(OutputError, match="no ordinary file"):
+                AudioWriter(tmp_path / name, RATE_HZ, 1, 16, replace=True)
+            assert os.path.lexists(tmp_path / name)
+
+
 class Live:
     """A kwsd process on a virtual microphone."""
 
@@ -438,6 +448,13 @@ def test_mute_and_interrupt_keep_what_was_written(live: Live, tmp_path: Path) ->
     for path in (muted, stopped):
         assert len(sf.read(path)[0]) > RATE_HZ // 2
     live.until_running()
+
+
+def test_a_channel_map_that_cannot_be_is_refused_before_listening(live: Live) -> None:
+    for channels in (("--mics", "0,0"), ("--mics", "0,7"), ("--mics", "2", "--reference", "2")):
+        refused = live.run("doctor", *channels)
+        assert refused.returncode == 78, refused
+        assert refused.stdout == "" and "audio." in refused.stderr
 
 
 def test_nobody_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

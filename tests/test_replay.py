@@ -144,7 +144,9 @@ def test_reader_that_leaves_does_not_stop_files(kwsd_command, recording, tmp_pat
     assert len(scores.read_text().splitlines()) > 100
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_signals_leave_nothing_half_written(kwsd_command, recording, tmp_path, number, code):
     scores = tmp_path / "out" / "s.csv"
     scores.parent.mkdir()

@@ -131,19 +131,33 @@ def test_no_bar_without_a_terminal(capsys):
     assert capsys.readouterr() == ("", "")
 
 
+BAR = (
+    "from kwsd.progress import progress\n"
+    "with progress('[/b]recording.wav', 1000.0) as advance:\n"
+    "    advance(8_000_000)\n"
+    "print('event')"
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a pseudo-terminal")
+def test_where_events_are_shown_there_is_no_bar():
+    ours, theirs = os.openpty()
+    try:
+        subprocess.run([sys.executable, "-c", BAR], stdout=theirs, stderr=theirs, timeout=60)
+        shown = os.read(ours, 65536)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert shown == b"event\r\n"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a pseudo-terminal")
 def test_bar_on_a_terminal_leaves_standard_output_alone():
-    code = (
-        "from kwsd.progress import progress\n"
-        "with progress('recording.wav', 1000.0) as advance:\n"
-        "    advance(8_000_000)\n"
-        "print('event')"
-    )
     ours, theirs = os.openpty()
     try:
         environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
         result = subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, "-c", BAR],
             stdout=subprocess.PIPE,
             stderr=theirs,
             env=environment,
@@ -154,7 +168,7 @@ def test_bar_on_a_terminal_leaves_standard_output_alone():
         os.close(ours)
         os.close(theirs)
     assert result.stdout == b"event\n"
-    assert b"recording.wav" in shown
+    assert b"[/b]recording.wav" in shown
 
 
 def test_light_imports(kwsd_environment, recording):

@@ -36,6 +36,11 @@ class AudioState(StrEnum):
     MUTED = "muted"
     """Closed on request."""
 
+    @property
+    def flows(self) -> bool:
+        """Whether audio comes, whatever is in it."""
+        return self in (AudioState.RUNNING, AudioState.SILENT, AudioState.STUCK)
+
 
 @dataclass(frozen=True, slots=True)
 class HealthSettings:

@@ -66,6 +66,8 @@ class AudioWriter:
         self._bits = sample_bits
         self._frame_bytes = channels * sample_bits // 8
         self._is_wav = kind == "WAV"
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{path} is no ordinary file; name another one")
         try:
             raw = path.open("w+b" if replace else "x+b", buffering=0)
         except FileExistsError:

@@ -96,10 +96,17 @@ def _read(options: argparse.Namespace) -> Heard:
 def _listen(options: argparse.Namespace) -> Heard:
     from kwsd.ctl.playing import play_chirps
     from kwsd.ctl.raw_stream import RawStream
+    from kwsd.source.channels import map_channels
 
     seconds = max(options.seconds, PLAY_AT_LEAST_S) if options.play else options.seconds
     stream = RawStream(options.control)
     what = stream.format
+    mics, reference = _channels("mics", options.mics), _channels("reference", options.reference)
+    chosen = map_channels(
+        what.channels,
+        what.mics if mics is None else mics,
+        what.reference if reference is None else reference,
+    )
     with ExitStack() as stack:
         if options.play:
             stack.enter_context(play_chirps(options.play_device, seconds))
@@ -107,14 +114,8 @@ def _listen(options: argparse.Namespace) -> Heard:
             doing = "playing sweeps" if options.play else "speak now and then"
             print(f"listening to {what.device} for {seconds:g} s: {doing}", flush=True)
         samples = np.concatenate([*stream.pieces(seconds)])
-    mics, reference = _channels("mics", options.mics), _channels("reference", options.reference)
-    return Heard(
-        samples,
-        what.rate_hz,
-        what.mics if mics is None else mics,
-        what.reference if reference is None else reference,
-        what.device,
-    )
+    found = () if chosen.reference is None else (chosen.reference,)
+    return Heard(samples, what.rate_hz, chosen.mics, found, what.device)
 
 
 def _channels(name: str, text: str | None) -> tuple[int, ...] | None:
@@ -147,8 +148,12 @@ def _write_profile(
         f"mics = {to_toml(mics)}",
         f"reference = {to_toml(reference)}",
     ]
+    made = False
     try:
         with path.open("x", encoding="utf-8") as stream:
+            made = True
             stream.write("\n".join(lines) + "\n")
     except OSError as error:
+        if made:  # half a profile would be in the way of the next
+            path.unlink(missing_ok=True)
         raise OutputError(f"{path} cannot be written: {error.strerror}") from None

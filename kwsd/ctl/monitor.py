@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from kwsd.capture.health import AudioState
 from kwsd.ctl.client import request
 from kwsd.errors import EX_OK, UsageError
 from kwsd.standard_output import reader_gone
@@ -29,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"--interval-s {options.interval_s:g}: must be 0.05 to 60")
     console = Console()
     state = request(options.control, "monitor")
-    if options.once or options.json or not console.is_terminal:
+    if options.once or options.json or not console.is_terminal or console.is_dumb_terminal:
         while True:
             if options.json:
                 print(json.dumps(state), flush=True)
@@ -72,6 +73,8 @@ def _input(state: Mapping[str, Any]) -> Text:
 
 def _levels(state: Mapping[str, Any]) -> Table:
     meters = state["front_end"]
+    if not AudioState(state["audio"]["state"]).flows:
+        meters = {}  # what was last heard is no level of now
     table = Table(box=None, show_header=False, pad_edge=False)
     rows = [
         (f"microphone {number}", level)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from kwsd.assemble import OpenModel
 from kwsd.daemon.metrics import Metric, counter, gauge
@@ -92,6 +94,15 @@ def service_metrics(
     ]
     if front_end is None:
         return metrics
+    if not source.health.state.flows:
+        # What was last heard is no level of now.
+        front_end = replace(
+            front_end,
+            mic_level_dbfs=(),
+            reference_level_dbfs=None,
+            noise_floor_dbfs=math.nan,
+            snr_db=math.nan,
+        )
     levels = tuple(
         ({"microphone": str(number)}, level)
         for number, level in enumerate(front_end.mic_level_dbfs)

@@ -10,6 +10,7 @@ import grp
 import logging
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,9 @@ def write_pair(folder: Path, name: str) -> tuple[Path, Path]:
         for path in (public, secret):
             if path.exists():
                 raise ConfigError(f"{path} is there already; remove it or choose another name")
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be read: {error.strerror or error}") from None
+    try:
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         # Nobody may read the secret in the moment between its making and its mode.
         secret.touch(mode=0o600)
@@ -160,6 +164,10 @@ def write_pair(folder: Path, name: str) -> tuple[Path, Path]:
             os.chown(secret, -1, folder.stat().st_gid)
             secret.chmod(0o640)
     except OSError as error:
+        # Half a pair would be in the way of the next, and of a daemon that reads the folder.
+        for path in (public, secret):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
         raise ConfigError(f"{folder} cannot be written: {error.strerror or error}") from None
     return public, secret
 
