@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     graph: Path | None = args.graph
     for option in ("recording", "work", "sdk"):
         if graph is not None and getattr(args, option):
-            raise UsageError(f"--{option} goes with no --graph: a graph is taken in as it is")
+            raise UsageError(f"--{option} does not go with --graph: a graph is taken in as it is")
     check_target(args.target)
     config = load_config()
     package = load_package(find_package(args.name))

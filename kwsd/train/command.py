@@ -311,8 +311,8 @@ def _check_names(args: argparse.Namespace) -> None:
                 "of its training would lie in one place; name two"
             )
     # Tried where the folder will be made, and nothing is left there.
-    there = next(place for place in (args.out, *args.out.absolute().parents) if place.exists())
     try:
+        there = next(place for place in (args.out, *args.out.absolute().parents) if place.exists())
         tempfile.TemporaryDirectory(dir=there).cleanup()
     except OSError as error:
         raise OutputError(
