@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 from fake_kwsd import FakeKwsd
 
 from kwsd import kwsctl
+from kwsd.ctl.events import as_line
 
 
 @pytest.mark.parametrize(
@@ -58,3 +60,17 @@ def test_nobody_publishes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     words = ["events", "--endpoint", f"ipc://{tmp_path}/e", "--timeout-s", "0.05"]
     assert kwsctl.main(words) == 69
     assert "no kwsd publishes" in capsys.readouterr().err
+
+
+def test_people_are_told_the_time_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    event = {"type": "replay.end", "ts": "2026-12-01T01:27:15.250Z"}
+    try:
+        monkeypatch.setenv("TZ", "EST+5")
+        time.tzset()
+        assert as_line(event).startswith("20:27:15.250  replay.end")
+        # Whoever publishes there may write something else.
+        assert as_line({**event, "ts": "1x27:15.250"}).startswith("  replay.end")
+        assert as_line({"type": "replay.end"}).startswith("  replay.end")
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -123,10 +124,18 @@ def _silence(options: argparse.Namespace, heard: bool) -> str:
     return f"{said}; {UNKNOWN_KEY}, and name the daemon's own .key here"
 
 
+def _time_of_day(ts: str) -> str:
+    """Here, as the journal shows it; events themselves are in UTC."""
+    try:
+        return datetime.fromisoformat(ts).astimezone().strftime("%H:%M:%S.%f")[:12]
+    except (ValueError, OverflowError, OSError):
+        return ts[11:23]
+
+
 def as_line(event: Mapping[str, Any]) -> str:
     """One event for people."""
     kind = event["type"]
-    when = str(event.get("ts", ""))[11:23]
+    when = _time_of_day(str(event.get("ts", "")))
     if kind == "wake":
         echo = ", loudspeaker active" if event["echo"]["active"] else ""
         snr = "" if event["snr_db"] is None else f", SNR {event['snr_db']:.0f} dB"
