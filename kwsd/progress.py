@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from kwsd.block import SAMPLE_RATE_HZ
 
@@ -18,6 +19,10 @@ Report = Callable[[str], None]
 
 def silent(_: str) -> None:
     """A report that nobody reads."""
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
 
 
 @contextmanager
@@ -36,10 +41,9 @@ def progress(title: str, duration_s: float | None) -> Iterator[Advance]:
     function
         To be called with the stream position in samples.
     """
-    terminal = sys.stderr is not None and sys.stderr.isatty()
-    if sys.stdout is not None and sys.stdout.isatty():
-        terminal = False  # events come there, and would end up in the line of the bar
-    if not terminal or duration_s is None or duration_s < LONG_S:
+    # Events on the same terminal would end up in the line of the bar.
+    alone = _is_terminal(sys.stderr) and not _is_terminal(sys.stdout)
+    if not alone or duration_s is None or duration_s < LONG_S:
         yield lambda sample: None
         return
     from rich.console import Console

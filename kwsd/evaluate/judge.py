@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kwsd.config_schema import WakeSettings
 from kwsd.errors import AudioError
@@ -19,7 +20,7 @@ from kwsd.evaluate.curve import peak_after, peaks
 from kwsd.evaluate.jobs import NEGATIVE, POSITIVE, Job, check_enough
 from kwsd.evaluate.result import Heard, Peak, Result
 from kwsd.evaluate.scoring import Scorer, Track, detections, sensitivity_config
-from kwsd.evaluate.stage import Reel, stage_reel, stage_utterance
+from kwsd.evaluate.stage import Reel, Utterance, stage_reel, stage_utterance
 from kwsd.evaluate.surroundings import QUIET, Surroundings
 from kwsd.model.package import ModelPackage, load_package
 from kwsd.worker_pool import worker_pool
@@ -72,6 +73,7 @@ class Bench:
             tracks = self.scorer.score(utterance.pcm, utterance.reference, which)
             fraction = self.scorer.config.wake.rearm_fraction
             for own, number, track in zip(heard, which, tracks, strict=True):
+                heights = track.undisputed(fraction)
                 woke = frozenset(
                     name
                     for name, config in self._decisions[number].items()
@@ -81,10 +83,8 @@ class Bench:
                     Heard(
                         part.path,
                         speaker,
-                        peak_after(
-                            track.end_samples, track.undisputed(fraction), utterance.onset_sample
-                        ),
-                        _rise(track, fraction, utterance.onset_sample, utterance.end_sample),
+                        peak_after(track.end_samples, heights, utterance.onset_sample),
+                        _rise(track.end_samples, heights, utterance),
                         woke,
                     )
                 )
@@ -126,14 +126,16 @@ def _peaks(track: Track, wake: WakeSettings, reel: Reel) -> Iterator[tuple[int, 
             yield int(at), float(height)
 
 
-def _rise(track: Track, fraction: float, onset: int, end: int) -> tuple[tuple[int, float], ...]:
+def _rise(
+    ends: NDArray[np.int64], scores: NDArray[np.float64], utterance: Utterance
+) -> tuple[tuple[int, float], ...]:
     """Where the score reached a new height after the start of the word."""
-    inside = track.end_samples >= onset
-    samples, heights = track.end_samples[inside], track.undisputed(fraction)[inside]
+    inside = ends >= utterance.onset_sample
+    samples, heights = ends[inside], scores[inside]
     best = np.maximum.accumulate(np.concatenate([[0.0], heights]))
     new = heights > best[:-1]
     return tuple(
-        (int(sample) - end, float(height))
+        (int(sample) - utterance.end_sample, float(height))
         for sample, height in zip(samples[new], heights[new], strict=True)
     )
 

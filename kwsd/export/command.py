@@ -31,9 +31,8 @@ example:
   kwsd --replay words.wav --set 'runtime.order=["ncnn","litert"]'
 
 exit codes: 0 the files are in the package; 64 usage; 65 the network cannot be exported, or
-NCNN does not reproduce the recorded steps
-(the package stays as it was written); 66 package missing; 73 output
-cannot be written
+NCNN does not reproduce the recorded steps (the package stays as it was written); 66 package
+missing; 73 output cannot be written
 """
 
 

@@ -101,8 +101,8 @@ class FailoverSession:
         self._starting = True
         self._restart.wait(None if start_by_s is None else max(0.0, start_by_s - clock()))
         if self._restart.done:
-            restart, self._restart, self._starting = self._restart, None, False
-            self._begin(restart)
+            restart, self._restart = self._restart, None
+            self._finish(restart, waited_for=True)
         else:
             self._breaker.absent(clock())
             self.refusal = self._tell(
@@ -217,32 +217,24 @@ class FailoverSession:
                 self._count.late_collected += self._late
                 self._restart = Restart(lambda: _proved(resting))
 
-    def _begin(self, restart: Restart) -> None:
-        """The first start, waited for to its end."""
-        if restart.failure is not None:
-            self._not_started(restart.failure, at_start=True)
-            # Its words alone: an exception keeps all frames that it came through.
-            self.refusal = self._tell(None, restart.failure.reason, restart.failure.detail)
-            return
-        self._active = restart.session
-        self._breaker.restarted(self._clock())
-        self._tell(None, "start", f"{self._preferred.name} reproduces the vectors")
-
-    def _finish(self, restart: Restart) -> None:
+    def _finish(self, restart: Restart, *, waited_for: bool = False) -> None:
+        """What came of a start; one that was waited for has no runtime before it."""
         first, self._starting = self._starting, False
-        if restart.failure is not None:
-            self._not_started(restart.failure, at_start=first)
+        previous = None if waited_for else self._fallback_name
+        failure = restart.failure
+        if failure is not None:
+            self._not_started(failure, at_start=first)
             if first:
-                # Nobody was told so far why it does not serve.
-                self._tell(self._fallback_name, restart.failure.reason, restart.failure.detail)
+                # Nobody was told so far why it does not serve. Its words alone: an exception keeps
+                # all frames that it came through.
+                self.refusal = self._tell(previous, failure.reason, failure.detail)
             return
         self._active = restart.session
         self._until_check = self._spot_check_steps
         self._breaker.restarted(self._clock())
         self._count.restarts += not first
-        self._tell(
-            self._fallback_name, "recovered", f"{self._preferred.name} reproduces the vectors"
-        )
+        word = "start" if waited_for else "recovered"
+        self._tell(previous, word, f"{self._preferred.name} reproduces the vectors")
 
     def _not_started(self, failure: RuntimeFailure, *, at_start: bool = False) -> None:
         now_s = self._clock()

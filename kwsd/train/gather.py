@@ -164,14 +164,14 @@ def _tell_copies(parts: dict[str, list[Recording]], report: Report) -> None:
         return contents[path]
 
     copies = []
+    train.pop(0, None)
     for item in parts["dev"]:
+        alike = train.get(_size(item.path), ())
         try:
-            same = [
-                one for one in train.get(_size(item.path), ()) if content(one) == content(item.path)
-            ]
+            same = [one for one in alike if content(one) == content(item.path)]
         except OSError:
             continue  # that it cannot be read is told when it is heard
-        if same and _size(item.path) > 0:
+        if same:
             copies.append(f"{item.path} of {same[0]}")
     if copies:
         report(

@@ -165,12 +165,13 @@ def plain_folder(
             raise MissingFileError(f"{folder} is not a folder: name one with recordings")
     files = find_recordings([folder])
     told = _told(folder)
-    if (folder / INDEX_FILE).is_file() and not any(path.resolve() in told for path in files):
+    rows = [told.get(path.resolve()) for path in files]
+    if (folder / INDEX_FILE).is_file() and not any(rows):
         report(f"warning: {folder / INDEX_FILE} names none of the files there: no licence is known")
     found = []
     left_out: Counter[str] = Counter()
-    for path in files:
-        row = told.get(path.resolve(), Row(folder / INDEX_FILE, 0, {}))
+    for path, known in zip(files, rows, strict=True):
+        row = known or Row(folder / INDEX_FILE, 0, {})
         name, licence = _origin(row, folder)
         if trains and SHARE_ALIKE.search(licence):
             left_out[f"{name} ({licence})"] += 1
