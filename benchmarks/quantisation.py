@@ -85,10 +85,9 @@ class Pair:
 
 def heights(ends: NDArray[np.int64], smoothed: Scores, reel: Reel) -> list[float]:
     """Peaks of each recording of a reel for itself, as `kwsd.evaluate.judge` counts them."""
-    cuts = np.searchsorted(ends, reel.starts[1:])
-    pieces = zip(np.split(ends, cuts), np.split(smoothed, cuts), strict=True)
     refractory_s = default_config().wake.refractory_s
-    return [float(height) for piece in pieces for height in peaks(*piece, refractory_s)[1]]
+    pieces = (peaks(at, scores, refractory_s) for at, scores in reel.apart(ends, smoothed))
+    return [float(height) for _, found in pieces for height in found]
 
 
 _pair: Pair | None = None

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What a replay costs: CPU per second of audio for each stage, and memory over the length.
 
-    python benchmarks/replay_cost.py --model computer
-    python benchmarks/replay_cost.py --model computer --hours 1      # minutes of run time
+    python -m benchmarks.replay_cost --model computer
+    python -m benchmarks.replay_cost --model computer --hours 1      # minutes of run time
 
 Stages are measured one after the other in one process, on a synthetic scene with two microphones, a
 reference and tone bursts; memory is the peak of a fresh ``kwsd --replay`` for a minute and for the
@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
+from benchmarks.ending import ended
 from kwsd.assemble import build_chain, open_models
 from kwsd.block import SAMPLE_RATE_HZ, Block
 from kwsd.config import load_config
@@ -133,7 +134,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", help="package; without it the chain runs with no model")
     parser.add_argument("--hours", type=float, default=0.1, help="long recording (default 0.1)")
-    options = parser.parse_args()
+    return ended("replay_cost", _run, parser.parse_args())
+
+
+def _run(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         minute, long = Path(folder) / "minute.wav", Path(folder) / "long.wav"
         write_scene(minute, 60.0)
@@ -150,7 +154,6 @@ def main() -> int:
             print(f"peak memory: {short_mib:.1f} MiB for 1 min, ", end="")
             print(f"{long_mib:.1f} MiB for {60 * options.hours:g} min", end="")
             print(f" ({long_mib - short_mib:+.1f} MiB)")
-    return 0
 
 
 if __name__ == "__main__":

@@ -120,8 +120,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: Sequence[str]) -> int:
     options = build_parser().parse_args(words)
-    # The daemon reloads by SIGHUP; a replay puts its unfinished files away.
-    raise_on_terminate(*([] if options.replay is None else [signal.SIGHUP]))
+    if options.replay is None:
+        # Would end the process until the service, which lets it in, has a handler for it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        raise_on_terminate()
+    else:
+        raise_on_terminate(signal.SIGHUP)
     config = _configure(options)
     if options.print_config:
         from kwsd.config import print_config

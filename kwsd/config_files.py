@@ -32,7 +32,7 @@ def read_named(file: Path) -> dict[str, Any]:
         It cannot be read, or is not TOML.
     """
     try:
-        if _is_file(file):
+        if _is_there(file):
             return _read_toml(file)
     except PermissionError as error:
         raise ConfigError(
@@ -137,16 +137,6 @@ def _is_there(path: Path) -> bool:
     if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):  # a link to /dev/null is a usual "nothing"
         raise ConfigError(f"{path} is not a file; put one in its place or remove it")
     return True
-
-
-def _is_file(path: Path) -> bool:
-    """Whether there is such a file; raises `PermissionError` where that cannot be known."""
-    try:
-        return stat.S_ISREG(path.stat().st_mode)
-    except PermissionError:
-        raise
-    except OSError:
-        return False
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

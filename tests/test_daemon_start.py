@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,3 +79,35 @@ def test_a_reload_of_a_deaf_start_is_ended_as_it_was_begun(
     bench.run(40.0, monkeypatch)
     told = [line for _, line in bench.notifier.told if line in ("READY=1", "RELOADING=1")]
     assert told == ["RELOADING=1", "READY=1", "RELOADING=1", "READY=1"]
+
+
+def test_a_reload_asked_for_during_the_start_waits_for_its_end(tmp_path: Path) -> None:
+    (tmp_path / "kwsd.toml").write_text(
+        f"bus.endpoint = 'ipc://{tmp_path}/e'\nbus.control_endpoint = 'ipc://{tmp_path}/c'\n"
+        "audio.device = 'hw:9'\n"
+    )
+    hurried = """
+import os, signal, sys
+import kwsd.daemon.run as run
+from kwsd.cli import main
+whole = run.raise_file_limit
+def asked():
+    os.kill(os.getpid(), signal.SIGHUP)
+    whole()
+run.raise_file_limit = asked
+read = run.Service.reload
+def reload(service):
+    answer = read(service)
+    service.requests.stop = True
+    print("read again", flush=True)
+    return answer
+run.Service.reload = reload
+sys.exit(main())
+"""
+    # Under a manager it waits for the device, and by hand it would end.
+    manager = {"NOTIFY_SOCKET": str(tmp_path / "nobody"), "STATE_DIRECTORY": str(tmp_path)}
+    command = [sys.executable, "-c", hurried, "--config", str(tmp_path / "kwsd.toml")]
+    done = subprocess.run(
+        command, env={**os.environ, **manager}, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "read again\n"), done.stderr

@@ -112,10 +112,8 @@ class Bench:
 
 
 def _pieces(track: Track, reel: Reel) -> Iterator[Track]:
-    """Of each recording for itself: what wakes in a short one does not hide its neighbours."""
-    cuts = np.searchsorted(track.end_samples, reel.starts[1:])
     columns = (track.end_samples, track.smoothed, track.levels_dbfs, track.reference)
-    for piece in zip(*(np.split(column, cuts) for column in columns), strict=True):
+    for piece in reel.apart(*columns):
         yield Track(*piece)
 
 

@@ -8,10 +8,12 @@ everything, because clips contain exact digital silence and no microphone does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kwsd.block import SAMPLE_RATE_HZ, FloatArray
 from kwsd.errors import AudioError
@@ -70,6 +72,27 @@ class Reel:
         part = self.parts[index]
         inside = (sample - self.starts[index]) / SAMPLE_RATE_HZ
         return part, part.start_s + min(max(inside, 0.0), part.seconds)
+
+    def apart(
+        self, end_samples: NDArray[np.int64], *columns: NDArray[Any]
+    ) -> Iterator[tuple[NDArray[Any], ...]]:
+        """Rows of each recording for itself: what wakes in a short one hides no neighbour.
+
+        Parameters
+        ----------
+        end_samples : ndarray, int64 [n]
+            Rising stream positions.
+        *columns : ndarray [n, ...]
+            What was heard there.
+
+        Yields
+        ------
+        tuple of ndarray
+            Positions and columns of a recording, pauses with the one before them.
+        """
+        cuts = np.searchsorted(end_samples, self.starts[1:])
+        rows = (np.split(column, cuts) for column in (end_samples, *columns))
+        yield from zip(*rows, strict=True)
 
 
 def stage_utterance(part: Part, surroundings: Surroundings, rng: np.random.Generator) -> Utterance:
