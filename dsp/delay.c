@@ -87,7 +87,7 @@ void kws_delay_tracker_reset(kws_delay_tracker *tracker, int32_t applied_samples
     tracker->broad = 0;
     tracker->candidate = -1;
     tracker->agreeing = 0;
-    tracker->delay_samples = -1;
+    tracker->delay_samples = KWS_DELAY_UNKNOWN;
     tracker->applied_samples = applied_samples;
     tracker->confidence = 0.0f;
 }
@@ -216,7 +216,7 @@ void kws_delay_tracker_rebase(kws_delay_tracker *tracker, int32_t later_samples,
                               int32_t applied_samples) {
     const int32_t delay = tracker->delay_samples;
     kws_delay_tracker_reset(tracker, applied_samples);
-    if (delay >= 0) tracker->delay_samples = delay + later_samples;
+    if (delay != KWS_DELAY_UNKNOWN) tracker->delay_samples = delay + later_samples;
 }
 
 int32_t kws_delay_tracker_blocks(const kws_delay_tracker *tracker) { return tracker->blocks; }

@@ -13,6 +13,9 @@
 /* What is found before this may be the rest of a sound that came before the reference. */
 #define KWS_DELAY_EARLIEST (KWS_DELAY_MARGIN / 2)
 
+/* Where none was found; a clock that was corrected may put an echo before its reference. */
+#define KWS_DELAY_UNKNOWN INT32_MIN
+
 /* Bins of a cross-spectrum, padded. */
 #define KWS_DELAY_BINS KWS_PADDED(8192 / 2 + 1)
 
@@ -30,7 +33,7 @@ void kws_delay_tracker_rebase(kws_delay_tracker *tracker, int32_t later_samples,
 /* Take one block of each, [KWS_HOP]; 1 if what is to be applied has changed. */
 int32_t kws_delay_tracker_push(kws_delay_tracker *tracker, const float *mic,
                                const float *reference);
-/* Where the loudspeaker's sound arrives, -1 before the first confident estimate. */
+/* Where the loudspeaker's sound arrives, unknown before the first confident estimate. */
 int32_t kws_delay_tracker_delay(const kws_delay_tracker *tracker);
 /* How much the reference is to be delayed: a multiple of KWS_HOP. */
 int32_t kws_delay_tracker_applied(const kws_delay_tracker *tracker);

@@ -94,7 +94,8 @@ class DelayTracker:
         self._candidate = -1
         self._agreeing = 0
         self.delay_samples: int | None = None
-        """Where the loudspeaker's sound arrives, None before the first confident estimate."""
+        """Where the loudspeaker's sound arrives, None before the first confident estimate; below 0
+        where `rebase` put the reference behind it."""
 
         self.applied_samples = applied_samples
         """How much the reference is to be delayed: a multiple of the canceller's block."""

@@ -38,7 +38,7 @@ struct kws_frontend {
     paths paths;
     int32_t cancels;
     int32_t echo_found; /* the microphone was once heard to follow the reference */
-    int32_t heard_samples; /* where the echo was heard last, -1 before it was */
+    int32_t heard_samples; /* where the echo was heard last */
     int32_t lost_estimates; /* in a row that heard none where little was cancelled */
     kws_dc_blocker dc[MOST_CHANNELS];
     kws_microphone_choice choice;
@@ -162,7 +162,7 @@ void kws_frontend_init(void *state, const kws_frontend_config *config) {
     f->paths = paths_of(config);
     f->cancels = config->aec && config->has_reference;
     f->echo_found = config->delay_search_ms == 0;
-    f->heard_samples = -1;
+    f->heard_samples = KWS_DELAY_UNKNOWN;
     for (int32_t c = 0; c <= config->microphones; c++) {
         f->held[c] = kws_block_take_floats(&block, KWS_HOP);
     }
@@ -250,7 +250,7 @@ void kws_frontend_gap(kws_frontend *f) {
 void kws_frontend_reset(kws_frontend *f) {
     kws_frontend_gap(f);
     f->echo_found = f->config.delay_search_ms == 0;
-    f->heard_samples = -1;
+    f->heard_samples = KWS_DELAY_UNKNOWN;
     if (f->interference != NULL) {
         kws_interference_reset(f->interference);
     }
@@ -304,7 +304,7 @@ static int32_t hand_over(kws_frontend *f, int32_t applied) {
     kws_corrector *corrector = f->corrector;
     const int32_t unheard = kws_delay_tracker_unheard(f->tracker);
     const int32_t delay = kws_delay_tracker_delay(f->tracker);
-    const int32_t early = delay >= 0 && delay < KWS_DELAY_EARLIEST;
+    const int32_t early = delay != KWS_DELAY_UNKNOWN && delay < KWS_DELAY_EARLIEST;
     if (!kws_corrector_full(corrector) && !early && unheard < LOST_ESTIMATES) return 0;
     const int32_t blocks = blocks_to_leave(f, applied);
     for (int32_t i = 0; i < blocks; i++) {
@@ -333,7 +333,8 @@ static const float *undo_drift(kws_frontend *f, const float *reference) {
     kws_delay_line_unpush(f->line, back);
     const int32_t blocks = back > 0 ? -back : hand_over(f, applied);
     const int32_t delay = kws_delay_tracker_delay(f->tracker);
-    const int32_t spare = (delay < 0 ? 0 : delay) - applied - KWS_DELAY_MARGIN;
+    const int32_t spare =
+        (delay == KWS_DELAY_UNKNOWN ? 0 : delay) - applied - KWS_DELAY_MARGIN;
     /* Once it was exhausted for whole blocks, with which the paths can move; for less where they
      * are worth little and the echo is heard there: else it would be given up and begun anew. */
     const int32_t heard = kws_delay_tracker_estimates(f->tracker) > 0 &&
@@ -356,11 +357,12 @@ static const float *undo_drift(kws_frontend *f, const float *reference) {
     return f->read;
 }
 
-/* Where the loudspeaker's sound arrives behind the reference that came in, -1 where unknown. */
+/* Where the loudspeaker's sound arrives behind the reference that came in. */
 static int32_t delay_of(const kws_frontend *f) {
     const int32_t delay = kws_delay_tracker_delay(f->tracker);
-    if (delay < 0 || f->drift == NULL) return delay;
-    return delay + (int32_t)rint(kws_corrector_delay(f->corrector));
+    if (delay == KWS_DELAY_UNKNOWN || f->drift == NULL) return delay;
+    const int32_t sum = delay + (int32_t)rint(kws_corrector_delay(f->corrector));
+    return sum > 0 ? sum : 0;
 }
 
 /* Whether the echo has come back at another delay than it was heard at last, which may have been
@@ -368,11 +370,12 @@ static int32_t delay_of(const kws_frontend *f) {
  * the filters are sure of by then is that there is none. */
 static int32_t is_another_path(kws_frontend *f) {
     const int32_t before = f->heard_samples, now = delay_of(f);
-    if (now < 0) return 0;
+    if (now == KWS_DELAY_UNKNOWN) return 0;
     f->heard_samples = now;
     const int32_t another =
-        before < 0 ? kws_delay_tracker_estimates(f->tracker) > LATE_ESTIMATES
-                   : now - before > ANOTHER_PATH_SAMPLES || before - now > ANOTHER_PATH_SAMPLES;
+        before == KWS_DELAY_UNKNOWN
+            ? kws_delay_tracker_estimates(f->tracker) > LATE_ESTIMATES
+            : now - before > ANOTHER_PATH_SAMPLES || before - now > ANOTHER_PATH_SAMPLES;
     return another && cancels_below(f, LOST_ERLE_DB);
 }
 
@@ -435,7 +438,7 @@ static void run_block(kws_frontend *f, int32_t valid, kws_frontend_output *outpu
                                f->echo[m]);
         }
         /* Without an echo a filter that looks for one finds the talker. */
-        f->echo_found |= kws_delay_tracker_delay(f->tracker) >= 0;
+        f->echo_found |= kws_delay_tracker_delay(f->tracker) != KWS_DELAY_UNKNOWN;
         if (f->echo_found) {
             residual = f->residual[used];
             other = f->residual[mics == 2 ? 1 - used : used];
@@ -543,7 +546,8 @@ void kws_frontend_snapshot(const kws_frontend *f, kws_frontend_metrics *metrics)
     metrics->erle_known = meter->erle_known;
     metrics->noise_floor_dbfs = kws_power_to_db(meter->floor_power);
     metrics->snr_db = kws_power_to_db(meter->residual_power) - metrics->noise_floor_dbfs;
-    metrics->delay_samples = f->cancels ? delay_of(f) : -1;
+    const int32_t delay = f->cancels ? delay_of(f) : KWS_DELAY_UNKNOWN;
+    metrics->delay_samples = delay == KWS_DELAY_UNKNOWN ? -1 : delay;
     if (f->drift != NULL) {
         metrics->drift_ppm = (float)kws_drift_ppm(f->drift);
     }

@@ -272,7 +272,9 @@ class FrontEnd:
     def _delay_samples(self) -> int | None:
         """Where the loudspeaker's sound arrives behind the reference that came in."""
         delay = self._tracker.delay_samples
-        return None if delay is None else delay + round(self._corrector.delay_samples)
+        if delay is None:
+            return None
+        return max(0, delay + round(self._corrector.delay_samples))
 
     def _is_another_path(self) -> bool:
         """Whether the echo has come back at another delay than it was heard at last, or comes late.

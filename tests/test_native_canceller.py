@@ -24,6 +24,7 @@ except NativeMissing as missing:
 LIBRARY = ctypes.CDLL(str(library_path()))
 PARTITIONS = (20, 6, 6)
 TOLERANCE = 1e-5
+UNKNOWN_DELAY = -(2**31)
 
 
 def pointer(array):
@@ -84,9 +85,27 @@ def test_delay_tracker(delay_ms):
         assert changed == twin.push(d, x)
         assert native.call("applied", result=ctypes.c_int) == twin.applied_samples
         found = native.call("delay", result=ctypes.c_int)
-        assert (None if found < 0 else found) == twin.delay_samples
+        assert (None if found == UNKNOWN_DELAY else found) == twin.delay_samples
         confidence = native.call("confidence", result=ctypes.c_float)
         assert confidence == pytest.approx(twin.confidence, rel=1e-3)
+
+
+def test_a_reference_that_comes_behind_its_echo_is_still_found():
+    native, twin = Stage("kws_delay_tracker", 500), DelayTracker(500)
+    for later in (-40, 24):
+        native.call("rebase", later, 0)
+        twin.rebase(later, 0)
+        assert native.call("delay", result=ctypes.c_int) == UNKNOWN_DELAY
+        assert twin.delay_samples is None
+    reference = played(3.0)
+    for start in range(0, len(reference) - HOP_SAMPLES, HOP_SAMPLES):
+        block = reference[start : start + HOP_SAMPLES].copy()
+        native.call("push", pointer(block), pointer(block), result=ctypes.c_int)
+        twin.push(block, block)
+    for later, delay in ((-40, -40), (24, -16), (160, 144)):
+        native.call("rebase", later, 0)
+        twin.rebase(later, 0)
+        assert native.call("delay", result=ctypes.c_int) == twin.delay_samples == delay
 
 
 def test_delay_line():
