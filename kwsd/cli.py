@@ -1,4 +1,4 @@
-"""The ``kwsd`` command: options, exit codes and the promise that no user sees a traceback."""
+"""The ``kwsd`` command: its options and what they start."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from kwsd import __version__
-from kwsd.errors import EX_OK, KwsdError, UsageError
-from kwsd.standard_output import StandardOutput
-from kwsd.termination import EX_INTERRUPTED, Terminated, raise_on_terminate
+from kwsd.errors import EX_OK, UsageError
+from kwsd.program import Parser, run_program
+from kwsd.termination import raise_on_terminate
 
 if TYPE_CHECKING:
     from kwsd.config import Config
-
-EX_SOFTWARE = KwsdError.exit_code
 
 _EPILOG = """\
 exit codes: 0 ran; 64 usage; 65 audio or model that cannot be read; 66 file or model missing;
@@ -26,14 +24,9 @@ exit codes: 0 ran; 64 usage; 65 audio or model that cannot be read; 66 file or m
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; kwsd --help lists the options")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The options of ``kwsd``."""
-    parser = _Parser(
+    parser = Parser(
         prog="kwsd",
         description="Wake-word daemon: microphones in, events out. Without --replay it listens "
         "to audio.device and publishes on the bus until SIGTERM; SIGHUP reloads.",
@@ -100,22 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
-    try:
-        with StandardOutput():
-            return _run(words)
-    except SystemExit as done:
-        # --help and --version end argparse this way.
-        return int(done.code or EX_OK)
-    except KwsdError as error:
-        return _failed(error, error, error.exit_code, debug)
-    except KeyboardInterrupt:
-        return EX_INTERRUPTED
-    except Terminated as end:
-        return end.exit_code
-    except Exception as error:
-        what = f"{type(error).__name__}: {error}; this is a bug, please report it with --debug"
-        return _failed(error, what, EX_SOFTWARE, debug)
+    return run_program("kwsd", lambda: _run(words), debug="--debug" in words)
 
 
 def _run(words: Sequence[str]) -> int:
@@ -192,15 +170,3 @@ def _refuse_replay_options(options: argparse.Namespace) -> None:
     for name in ("scores", "dump_audio", "plot", "publish"):
         if getattr(options, name):
             raise UsageError(f"--{name.replace('_', '-')} needs --replay FILE")
-
-
-def _failed(error: BaseException, message: object, code: int, debug: bool) -> int:
-    if sys.stderr is None:
-        return code
-    if debug:
-        import traceback
-
-        traceback.print_exception(error)
-    line = " ".join(str(message).split())
-    print(f"kwsd: error: {line}", file=sys.stderr)
-    return code

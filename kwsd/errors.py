@@ -7,6 +7,7 @@ EX_USAGE = 64
 EX_DATAERR = 65
 EX_NOINPUT = 66
 EX_UNAVAILABLE = 69
+EX_SOFTWARE = 70
 EX_CANTCREAT = 73
 EX_CONFIG = 78
 
@@ -22,7 +23,7 @@ class KwsdError(Exception):
     The message is one line: what is wrong, which value, what is allowed, what to do next.
     """
 
-    exit_code = 70
+    exit_code = EX_SOFTWARE
 
 
 class UsageError(KwsdError):

@@ -8,16 +8,15 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from kwsd import __version__
 from kwsd.config_schema import SENSITIVITIES
+from kwsd.control_protocol import CONFIGURED
 from kwsd.ctl.options import add_commands
-from kwsd.daemon.saved_state import CONFIGURED
-from kwsd.errors import EX_OK, KwsdError, UsageError
+from kwsd.errors import EX_OK, UsageError
+from kwsd.program import Parser, run_program
 from kwsd.sink.endpoint import CONTROL_SOCKET, client_endpoint
-from kwsd.standard_output import StandardOutput
-from kwsd.termination import EX_INTERRUPTED, Terminated, raise_on_terminate
+from kwsd.termination import raise_on_terminate
 
 _EPILOG = """\
 exit codes: 0 done; 64 usage, or the daemon refused; 65 audio that is faulty or ended; 66 file
@@ -26,14 +25,9 @@ channel that is not there; 130 interrupted; 129, 143 ended by SIGHUP, SIGTERM
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; {self.prog} --help lists what there is")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The options of ``kwsctl``."""
-    parser = _Parser(
+    parser = Parser(
         prog="kwsctl",
         description="Talks to a running kwsd.",
         epilog=_EPILOG,
@@ -47,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=client_endpoint(socket_name=CONTROL_SOCKET),
         help="control socket (default %(default)s)",
     )
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
 
     events = commands.add_parser("events", help="print events as they come")
     events.add_argument(
@@ -116,18 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``kwsctl``; gives the exit code."""
-    try:
-        with StandardOutput():
-            return _run(arguments)
-    except SystemExit as done:
-        return int(done.code or EX_OK)
-    except KwsdError as error:
-        print(f"kwsctl: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return EX_INTERRUPTED
-    except Terminated as end:
-        return end.exit_code
+    return run_program("kwsctl", lambda: _run(arguments))
 
 
 def _run(arguments: Sequence[str] | None) -> int:

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
 from kwsd import __version__
-from kwsd.errors import EX_USAGE, KwsdError
-from kwsd.standard_output import StandardOutput
-from kwsd.termination import EX_INTERRUPTED, Terminated, raise_on_terminate
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse with the documented exit code for usage errors."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        self.print_usage(sys.stderr)
-        self.exit(EX_USAGE, f"{self.prog}: error: {message}\n")
+from kwsd.program import Parser, run_program
+from kwsd.termination import Terminated, raise_on_terminate
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     import kwsd.export.command as export_command
     import kwsd.train.command as train_command
 
-    parser = _Parser(
+    parser = Parser(
         prog="kwsmodel", description="Train, judge, compile, cut and compare wake-word models."
     )
     parser.add_argument("--version", action="version", version=f"kwsmodel {__version__}")
@@ -44,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
         dest="command",
         metavar="COMMAND",
         required=True,
-        parser_class=_Parser,
+        parser_class=Parser,
     )
     train_command.add_parser(subparsers)
     evaluate_command.add_parser(subparsers)
@@ -60,32 +50,22 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; gives the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    command = None
+    return run_program("kwsmodel", lambda: _run(words), debug="--debug" in words)
+
+
+def _run(words: Sequence[str]) -> int:
+    args = build_parser().parse_args(words)
+    raise_on_terminate()
     try:
-        with StandardOutput():
-            args = build_parser().parse_args(words)
-            command = args.command
-            raise_on_terminate()
-            return int(args.run(args))
-    except KwsdError as error:
-        if "--debug" in words:
-            traceback.print_exc()
-        print(f"kwsmodel: error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        _say_ended("interrupted", command)
-        return EX_INTERRUPTED
-    except Terminated as end:
-        _say_ended("terminated", command)
-        return end.exit_code
-
-
-def _say_ended(how: str, command: str | None) -> None:
-    # Only a training keeps what it has made so far.
-    again = "run the same command again to go on"
-    if command != "train":
-        again = "the same command begins anew"
-    print(f"kwsmodel: {how}; {again}", file=sys.stderr)
+        return int(args.run(args))
+    except (KeyboardInterrupt, Terminated) as end:
+        how = "terminated" if isinstance(end, Terminated) else "interrupted"
+        # Only a training keeps what it has made so far.
+        again = "run the same command again to go on"
+        if args.command != "train":
+            again = "the same command begins anew"
+        print(f"kwsmodel: {how}; {again}", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

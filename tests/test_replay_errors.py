@@ -196,18 +196,3 @@ def test_help_version_and_configuration(kwsd):
     shown = kwsd("--print-config", "--set", "wake.sensitivity=high")
     assert shown.returncode == 0
     assert 'sensitivity = "high"  # --set' in shown.stdout
-
-
-def test_unexpected_error_is_one_line(monkeypatch, capsys):
-    from kwsd import cli
-
-    def broken(words):
-        raise ZeroDivisionError("a\nb")
-
-    monkeypatch.setattr(cli, "_run", broken)
-    assert cli.main([]) == 70
-    line = capsys.readouterr().err
-    assert line.startswith("kwsd: error: ZeroDivisionError: a b; ")
-    assert line.count("\n") == 1
-    assert cli.main(["--debug"]) == 70
-    assert "Traceback" in capsys.readouterr().err

@@ -7,11 +7,10 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from kwsd import __version__
-from kwsd.errors import EX_OK, KwsdError, UsageError
-from kwsd.termination import EX_INTERRUPTED
+from kwsd.errors import EX_OK
+from kwsd.program import Parser, run_program
 
 _EPILOG = """\
 Settings come from the file and from KWSD_{name}_... variables, which win: docs/bridges.md.
@@ -19,11 +18,6 @@ exit codes: 0 stopped by a signal; 64 usage; 66 a file is missing; 69 a package 
 address cannot be bound; 70 a fault of the program; 78 configuration, or credentials that are
 refused
 """
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; {self.prog} --help lists the options")
 
 
 def run_bridge(
@@ -43,7 +37,7 @@ def run_bridge(
         Command line; None takes that of the process.
     """
     program = f"kwsd-{name}"
-    parser = _Parser(
+    parser = Parser(
         prog=program,
         description=purpose,
         epilog=_EPILOG.format(name=name.upper()),
@@ -55,7 +49,8 @@ def run_bridge(
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="say what is passed on")
     parser.add_argument("--version", action="version", version=f"{program} {__version__}")
-    try:
+
+    def started() -> int:
         options = parser.parse_args(arguments)
         logging.basicConfig(
             stream=sys.stderr,
@@ -64,11 +59,6 @@ def run_bridge(
         )
         logging.getLogger("kwsd").setLevel(logging.DEBUG if options.verbose else logging.INFO)
         run(options.config)
-    except SystemExit as done:
-        return int(done.code or EX_OK)
-    except KwsdError as error:
-        print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return EX_INTERRUPTED
-    return EX_OK
+        return EX_OK
+
+    return run_program(program, started)

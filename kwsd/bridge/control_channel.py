@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 import zmq
 import zmq.asyncio
 
-from kwsd.errors import BusError, UsageError
+from kwsd.control_protocol import decode_answer, encode_request
+from kwsd.errors import BusError
 from kwsd.sink.endpoint import places_looked_at
-
-CONTROL_VERSION = 1
 
 
 class ControlChannel:
@@ -45,12 +43,11 @@ class ControlChannel:
         UsageError
             The daemon refused, with its reason.
         """
-        message = json.dumps({"v": CONTROL_VERSION, "command": command, **fields}).encode()
+        message = encode_request(command, **fields)
         async with self._turn:
             try:
-                body, *data = await asyncio.wait_for(self._exchange(message), self._timeout_s)
-                answer = json.loads(body)
-                good = bool(answer["ok"])
+                frames = await asyncio.wait_for(self._exchange(message), self._timeout_s)
+                return decode_answer(frames, self._endpoint)
             except (TimeoutError, zmq.ZMQError):
                 self.close()
                 raise BusError(f"no kwsd answers at {places_looked_at(self._endpoint)}") from None
@@ -58,12 +55,9 @@ class ControlChannel:
                 # The answer would come to the next question.
                 self.close()
                 raise
-            except (ValueError, TypeError, KeyError):
+            except BusError:
                 self.close()
-                raise BusError(f"what answers at {self._endpoint} is not kwsd") from None
-        if not good:
-            raise UsageError(str(answer.get("error", "refused without a reason")))
-        return answer.get("result"), b"".join(data)
+                raise
 
     async def _exchange(self, message: bytes) -> list[bytes]:
         if self._channel is None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 import zmq
 
+from kwsd.control_protocol import decode_answer, encode_request
 from kwsd.ctl.connect import connect
-from kwsd.daemon.control import CONTROL_VERSION
-from kwsd.errors import BusError, UsageError
+from kwsd.errors import BusError
 from kwsd.sink.endpoint import places_looked_at
 
 TIMEOUT_S = 5.0
@@ -49,7 +47,7 @@ def request_audio(
     Raises
     ------
     BusError
-        No daemon answers there.
+        No daemon answers there, or what answers is none.
     UsageError
         The daemon refused, with its reason; or the endpoint is none.
     """
@@ -61,20 +59,16 @@ def request_audio(
     channel.setsockopt(zmq.SNDTIMEO, round(timeout_s * 1000))
     try:
         connect(channel, endpoint, "--control", "ipc:///path")
-        message = {"v": CONTROL_VERSION, "command": command, **fields}
-        channel.send(json.dumps(message).encode())
+        channel.send(encode_request(command, **fields))
         if not channel.poll(round(timeout_s * 1000), zmq.POLLIN):
             raise _nobody(endpoint, timeout_s)
-        body, *data = channel.recv_multipart()
-        answer: Mapping[str, Any] = json.loads(body)
+        frames = channel.recv_multipart()
     except zmq.ZMQError:
         raise _nobody(endpoint, timeout_s) from None
     finally:
         channel.close()
         context.term()
-    if not answer.get("ok"):
-        raise UsageError(str(answer.get("error", "refused without a reason")))
-    return answer.get("result"), b"".join(data)
+    return decode_answer(frames, endpoint)
 
 
 def _nobody(endpoint: str, timeout_s: float) -> BusError:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from kwsd.block import SAMPLE_RATE_HZ
 from kwsd.config_schema import SENSITIVITIES
+from kwsd.control_protocol import CONFIGURED
 from kwsd.daemon.control import Attachment, Command
 from kwsd.daemon.raw_audio import raw_audio
-from kwsd.daemon.saved_state import CONFIGURED
 from kwsd.errors import UsageError
 
 if TYPE_CHECKING:

@@ -1,9 +1,7 @@
 """Control socket: requests of operators and scripts, each answered, whatever it holds.
 
-A ROUTER socket takes one JSON object a message, ``{"v": 1, "command": …, …}``, from REQ and DEALER
-clients, and answers ``{"v": 1, "ok": true, "result": …}`` or ``{"v": 1, "ok": false, "error": …}``;
-audio follows in a second frame.
-A client that does not take its answer loses it; nobody waits for it.
+A ROUTER socket takes what `kwsd.control_protocol` says from REQ and DEALER
+clients. A client that does not take its answer loses it; nobody waits for it.
 """
 
 from __future__ import annotations
@@ -16,13 +14,13 @@ from typing import Any
 
 import zmq
 
+from kwsd.control_protocol import CONTROL_VERSION
 from kwsd.errors import BusError, KwsdError, UsageError
 from kwsd.sink.endpoint import check_control_endpoint
 from kwsd.sink.socket_lock import SocketLock
 
 log = logging.getLogger(__name__)
 
-CONTROL_VERSION = 1
 _POLLIN = int(zmq.POLLIN)
 LARGEST_REQUEST_BYTES = 16_384
 REQUESTS_AT_ONCE = 16

@@ -10,12 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from kwsd.config_schema import SENSITIVITIES
+from kwsd.control_protocol import CONFIGURED
 
 log = logging.getLogger(__name__)
 
 FILE_NAME = "state.json"
-CONFIGURED = "configured"
-"""In place of a sensitivity: what was set is dropped, the configuration counts again."""
 
 
 @dataclass

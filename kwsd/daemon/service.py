@@ -22,6 +22,7 @@ from kwsd.capture.health import AudioState
 from kwsd.chain import Tap
 from kwsd.config import Config
 from kwsd.config_schema import AudioSettings
+from kwsd.control_protocol import CONFIGURED
 from kwsd.daemon.attention import Attention
 from kwsd.daemon.commands import commands_of
 from kwsd.daemon.control import ControlServer
@@ -34,7 +35,7 @@ from kwsd.daemon.monitor_tap import MonitorTap
 from kwsd.daemon.notify import Notifier
 from kwsd.daemon.resume import Resume
 from kwsd.daemon.runtime_gauges import runtime_metrics
-from kwsd.daemon.saved_state import CONFIGURED, StateFile
+from kwsd.daemon.saved_state import StateFile
 from kwsd.daemon.status import input_status, keyword_status
 from kwsd.errors import ConfigError, KwsdError
 from kwsd.event import beat_event
