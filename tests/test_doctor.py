@@ -280,6 +280,43 @@ def test_a_profile_is_named_by_its_whole_path(
     assert capsys.readouterr().out.endswith(said)
 
 
+def test_a_map_that_was_not_heard_is_not_written_as_a_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from kwsd.profile import load_profile
+
+    sf.write(tmp_path / "quiet.flac", board(played=False), RATE_HZ)
+    profile = tmp_path / "mine.toml"
+    words = ["doctor", "--file", str(tmp_path / "quiet.flac"), "--write-profile", str(profile)]
+    assert kwsctl.main(words) == 0
+    said = "channel map not to be told from this recording, in use: mics = [0, 1], reference = [2]"
+    assert said in capsys.readouterr().out
+    assert load_profile(str(profile)).evidence == "documents"
+    assert "doctor --play finds it" in profile.read_text()
+
+    # Without a loudspeaker's channel there is nothing to find.
+    sf.write(tmp_path / "two.flac", board(played=False)[:, :2], RATE_HZ)
+    other = tmp_path / "two.toml"
+    assert kwsctl.main(["doctor", "--file", str(tmp_path / "two.flac"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["map_heard"] is True
+    words = ["doctor", "--file", str(tmp_path / "two.flac"), "--write-profile", str(other)]
+    assert kwsctl.main(words) == 0
+    assert "channel map as heard: mics = [0, 1], reference = []" in capsys.readouterr().out
+    assert load_profile(str(other)).evidence == "board"
+
+
+def test_a_profile_of_dead_microphones_is_not_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sf.write(tmp_path / "dead.flac", np.zeros((SECONDS * RATE_HZ, 3)), RATE_HZ)
+    profile = tmp_path / "mine.toml"
+    words = ["doctor", "--file", str(tmp_path / "dead.flac"), "--write-profile", str(profile)]
+    assert kwsctl.main(words) == 65
+    said = capsys.readouterr()
+    assert "zeros only" in said.out and "no microphone gave any sound" in said.err
+    assert not profile.exists()
+
+
 def test_the_name_of_a_recording_says_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ import json
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from kwsd.block import FloatArray
 from kwsd.config_schema import KEYS
 from kwsd.config_value import check_value, parse_text, to_toml
 from kwsd.errors import EX_DATAERR, EX_OK, AudioError, OutputError, UsageError
+
+if TYPE_CHECKING:
+    from kwsd.doctor.examine import Examination
 
 PLAY_AT_LEAST_S = 6.0
 
@@ -60,6 +64,7 @@ def run(options: argparse.Namespace) -> int:
             "worst": found.worst,
             "mics": found.mics,
             "reference": found.reference,
+            "map_heard": found.map_heard,
             "findings": [asdict(finding) for finding in found.findings],
             "channels": [asdict(facts) for facts in found.facts],
             "loopback": None if found.loopback is None else asdict(found.loopback),
@@ -68,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(as_table(found), end="")
     if options.write_profile is not None:
-        _write_profile(options.write_profile, heard, found.mics, found.reference)
+        _write_profile(options.write_profile, heard, found)
         if not options.json:
             # Whole, since the service starts in another folder.
             whole = to_toml(str(options.write_profile.resolve()))
@@ -130,13 +135,23 @@ def _channels(name: str, text: str | None) -> tuple[int, ...] | None:
     return value
 
 
-def _write_profile(
-    path: Path, heard: Heard, mics: tuple[int, ...], reference: tuple[int, ...]
-) -> None:
+def _write_profile(path: Path, heard: Heard, found: Examination) -> None:
+    from kwsd.doctor.channel import Life
+
+    if not any(found.facts[channel].life is Life.LIVE for channel in found.mics):
+        raise AudioError(f"no microphone gave any sound, so {path} is not written: see above")
+    comment, evidence = "# Written by kwsctl doctor from what was heard.", "board"
+    if not found.map_heard:
+        # Under the name of a finding a guess would never be looked at again.
+        comment = (
+            "# Written by kwsctl doctor. Which channel is the loudspeaker's was not to be heard: "
+            "this is the map\n# that was in use. kwsctl doctor --play finds it."
+        )
+        evidence = "documents"
     lines = [
-        "# Written by kwsctl doctor from what was heard.",
+        comment,
         'description = "found by kwsctl doctor"',
-        'evidence = "board"',
+        f"evidence = {to_toml(evidence)}",
         "",
         "[audio]",
     ]
@@ -145,8 +160,8 @@ def _write_profile(
     lines += [
         f"rate_hz = {heard.rate_hz}",
         f"channels = {heard.samples.shape[1]}",
-        f"mics = {to_toml(mics)}",
-        f"reference = {to_toml(reference)}",
+        f"mics = {to_toml(found.mics)}",
+        f"reference = {to_toml(found.reference)}",
     ]
     made = False
     try:

@@ -58,6 +58,9 @@ class Examination:
     reference: tuple[int, ...]
     """Reference as it should be configured, or empty."""
 
+    map_heard: bool
+    """Whether the recording tells this map; else it is the one in use, without dead channels."""
+
     @property
     def worst(self) -> Verdict:
         """FAIL, WARN, or OK."""
@@ -100,7 +103,9 @@ def examine(
         findings += _pair(samples, rate_hz, mics, facts)
     findings += _order(loopback, mics, reference, facts)
     proposed_mics, proposed_reference = _proposal(loopback, mics, reference, facts)
-    return Examination(tuple(findings), facts, loopback, proposed_mics, proposed_reference)
+    live = any(facts[channel].life is Life.LIVE for channel in proposed_mics)
+    heard = live and (loopback is not None or not proposed_reference)
+    return Examination(tuple(findings), facts, loopback, proposed_mics, proposed_reference, heard)
 
 
 def _microphone(name: str, facts: ChannelFacts, playing: bool) -> Iterator[Finding]:

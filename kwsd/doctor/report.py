@@ -22,5 +22,6 @@ def as_table(found: Examination) -> str:
     left = f"; {unknown} not to be told from this recording" if unknown else ""
     mics, reference = list(found.mics), list(found.reference)
     lines.append(f"{summary[found.worst]}{left}")
-    lines.append(f"channel map by what was heard: mics = {mics}, reference = {reference}")
+    told = "as heard" if found.map_heard else "not to be told from this recording, in use"
+    lines.append(f"channel map {told}: mics = {mics}, reference = {reference}")
     return "\n".join(lines) + "\n"
