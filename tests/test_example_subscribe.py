@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 from fake_kwsd import FakeKwsd
 
-EXAMPLE = Path(__file__).parent.parent / "examples/subscribe.py"
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "examples/subscribe.py"
 
 
 @pytest.fixture
@@ -68,3 +70,28 @@ def test_it_prints_only_what_was_asked_for(kwsd: FakeKwsd) -> None:
         assert process.stdout is not None
         lines = process.stdout.read().splitlines()
     assert [line.split(" ")[0] for line in lines] == ["wake/computer/"] * 2
+
+
+def test_the_subscriber_of_the_page_hears_a_replay(tmp_path: Path) -> None:
+    page = (ROOT / "docs/events.md").read_text()
+    code = page.split("<!-- subscriber -->")[1].split("```python\n")[1].split("```")[0]
+    command = page.split("No microphone is needed to try it: `kwsd ")[1].split("`")[0].split()
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+    replay = subprocess.Popen(
+        [sys.executable, "-m", "kwsd", *command],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            said = [process.stdout.readline().split()[0] for _ in range(2)]
+        finally:
+            process.kill()
+            replay.kill()
+            replay.wait()
+    assert said == ["computer", "computer"]
