@@ -55,7 +55,7 @@ def hit(session: FailoverSession, double: Double, fault: str) -> None:
 
 
 def measure(fault: str, rounds: int) -> np.ndarray:
-    """ms of the step that fails and of the ten behind it, one row a round."""
+    """ms of the step that fails and of the ten after it, one row a round."""
     with tempfile.TemporaryDirectory() as folder:
         device = Path(folder) / "device"
         device.mkdir()
@@ -96,7 +96,7 @@ def main() -> int:
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     print("against the test double, not silicon; ms, median and largest of", options.rounds)
-    print(f"{'fault':28}{'the step it hits':>20}{'the ten behind it':>20}")
+    print(f"{'fault':28}{'the step it hits':>20}{'the ten after it':>20}")
     for fault in FAULTS:
         rows = measure(fault, options.rounds)
         cells = [f"{np.median(part):.2f}, {part.max():.2f}" for part in (rows[:, 0], rows[:, 1:])]

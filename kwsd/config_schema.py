@@ -132,7 +132,7 @@ class FrontEndSettings:
     dc_block: bool = _key(True, "bool", "high-pass at 20 Hz on every channel")
     aec: bool = _key(True, "bool", "echo cancellation, where there is a reference")
     tail_ms: int = _key(
-        320, "int", "length of the echo path behind the bulk delay", low=32, high=512
+        320, "int", "length of the echo path after the bulk delay", low=32, high=512
     )
     delay_search_ms: int = _key(
         500, "int", "largest bulk delay of the echo; 0: no search", low=0, high=500
