@@ -100,7 +100,7 @@ def worker_pool(
     workers : int
         Number of processes.
     initializer : callable
-        Runs once in each process.
+        Runs once in each process. What it raises is raised by the first result that is asked for.
     arguments : tuple
         What it is given.
     context : BaseContext, optional
@@ -135,7 +135,13 @@ def _begin() -> None:
     """Work that only needs the processes to be there."""
 
 
+_unfit: Exception | None = None
+"""Why this process can do no work."""
+
+
 def _do(work: Callable[[Job], Result], jobs: list[Job]) -> list[Result]:
+    if _unfit is not None:
+        raise _unfit
     return [work(job) for job in jobs]
 
 
@@ -145,7 +151,12 @@ def _start(initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None
     # A forked process has the parent's handler, which is not about it.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with_parent()
-    initializer(*arguments)
+    try:
+        initializer(*arguments)
+    except Exception as error:
+        # Raised here it would end the process, and a package that is missing look like a crash.
+        global _unfit
+        _unfit = error
 
 
 def end_with_parent() -> None:

@@ -1,5 +1,6 @@
 """Processes of a pool: who ends whom, by which signal, and what of the work is kept."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -151,6 +152,19 @@ def test_a_worker_that_is_killed_is_told():
         worker_pool(2, time.sleep, (0,)) as pool,
     ):
         list(pool.map(signal.raise_signal, [signal.SIGKILL] * 4))
+
+
+def lacking(what):
+    raise RuntimeUnavailable(f"{what} is not installed")
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_what_keeps_a_worker_from_starting_is_told(method, capfd):
+    context = multiprocessing.get_context(method)
+    with pytest.raises(RuntimeUnavailable, match="^espeak is not installed$"):
+        with worker_pool(2, lacking, ("espeak",), context) as pool:
+            list(pool.map(abs, range(3)))
+    assert capfd.readouterr().err == ""
 
 
 def test_a_terminated_kwsmodel_says_so_and_leaves_nothing(tone_model, tmp_path):
