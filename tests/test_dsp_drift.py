@@ -8,6 +8,7 @@ import soxr
 from test_dsp_kalman import db, noise, room, through
 
 from kwsd.block import Block
+from kwsd.dsp.alignment import ReferenceAlignment
 from kwsd.dsp.delay import DelayLine
 from kwsd.dsp.drift import (
     EXCHANGED_BLOCKS,
@@ -369,15 +370,15 @@ def test_the_rate_waits_in_a_long_pause() -> None:
 
 def test_the_delay_never_exceeds_its_line() -> None:
     """With a corrector that is full all the time, as hours of silence would have it."""
-    front_end = FrontEnd(FrontEndConfig(voice_branch=False), 1, True)
-    front_end._drift.ppm = LARGEST_PPM
+    alignment = ReferenceAlignment(500, True, (20,))
+    alignment._drift.ppm = LARGEST_PPM
     recording = noise(2.0, 5)
     for start in range(0, len(recording), HOP_SAMPLES):
         part = recording[start : start + HOP_SAMPLES]
-        front_end._corrector.delay_samples = float(FULL_SAMPLES)
-        frame = front_end.process(Block(start, part[None], part))
-        assert np.isfinite(frame.detector).all()
-        assert front_end._tracker.applied_samples <= 8000
+        alignment._corrector.delay_samples = float(FULL_SAMPLES)
+        aligned, _ = alignment.push(part, part, None)
+        assert np.isfinite(aligned).all()
+        assert alignment._tracker.applied_samples <= 8000
 
 
 @pytest.mark.slow
