@@ -27,6 +27,9 @@ CLOSE_S = 0.5
 KILL_S = 0.01
 """How long a step waits for a killed engine to be gone; behind that a thread does."""
 
+LIBRARY_PRINTS_TO = 2
+"""Standard error: standard output is for events alone."""
+
 _MODULE = "kwsd.runtime.aipu.engine"
 
 
@@ -37,8 +40,6 @@ class EngineClient:
     ----------
     memory_bytes : int
         Size of the shared memory.
-    log_fd : int
-        Where what the library prints goes.
 
     Raises
     ------
@@ -46,16 +47,16 @@ class EngineClient:
         ``engine-died``: no process, memory or descriptor to be had.
     """
 
-    def __init__(self, memory_bytes: int, log_fd: int = 2) -> None:
+    def __init__(self, memory_bytes: int) -> None:
         self._sequence = 0
         self._closed = False
         self._limit_s: float | None = None
         try:
-            self._start(memory_bytes, log_fd)
+            self._start(memory_bytes)
         except OSError as error:
             raise RuntimeFailure("engine-died", f"cannot start the engine: {error}") from None
 
-    def _start(self, memory_bytes: int, log_fd: int) -> None:
+    def _start(self, memory_bytes: int) -> None:
         memory_fd = os.memfd_create("kwsd-aipu", os.MFD_CLOEXEC)
         try:
             os.ftruncate(memory_fd, memory_bytes)
@@ -65,8 +66,8 @@ class EngineClient:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", _MODULE, str(theirs.fileno()), str(memory_fd)],
                     stdin=subprocess.DEVNULL,
-                    stdout=log_fd,
-                    stderr=log_fd,
+                    stdout=LIBRARY_PRINTS_TO,
+                    stderr=LIBRARY_PRINTS_TO,
                     pass_fds=(theirs.fileno(), memory_fd),
                     env=_environment(),
                 )

@@ -29,9 +29,6 @@ class AipuSettings:
     limits: Limits = field(default_factory=Limits)
     """Time limits."""
 
-    log_fd: int = 2
-    """Where the library's prints go."""
-
 
 class AipuRuntime:
     """The Zhouyi processor through the Compass driver.
@@ -65,7 +62,7 @@ class AipuRuntime:
         """
         library = self._library()
         manifest = load_manifest(package, self._settings.target)
-        return AipuSession(package, manifest, library, self._settings.limits, self._settings.log_fd)
+        return AipuSession(package, manifest, library, self._settings.limits)
 
     def _library(self) -> Path:
         check_device(self._settings.device)

@@ -68,8 +68,6 @@ class AipuSession:
         Driver library, already checked.
     limits : Limits
         Times.
-    log_fd : int
-        Where the library's prints go.
 
     Raises
     ------
@@ -85,7 +83,6 @@ class AipuSession:
         manifest: Manifest,
         library: Path,
         limits: Limits | None = None,
-        log_fd: int = 2,
     ) -> None:
         self.inputs, self.outputs = package.inputs, package.outputs
         self.tolerance = manifest.tolerance
@@ -100,7 +97,7 @@ class AipuSession:
         request = wire.OpenRequest(
             str(library), str(manifest.path), inputs, outputs, size, self._limits.grace_ms
         )
-        self._engine = EngineClient(size, log_fd)
+        self._engine = EngineClient(size)
         memory = np.frombuffer(self._engine.memory, np.uint8)
         self._ports_in = _ports(memory, manifest.inputs, inputs, package.inputs)
         self._ports_out = _ports(memory, manifest.outputs, outputs, package.outputs)
