@@ -21,7 +21,7 @@ from kwsd.daemon.notify import Notifier
 from kwsd.daemon.resume import Resume
 from kwsd.daemon.saved_state import StateFile
 from kwsd.daemon.service import Service
-from kwsd.errors import KwsdError, RuntimeUnavailable
+from kwsd.errors import ConfigError, KwsdError, RuntimeUnavailable
 from kwsd.event import Event
 from kwsd.sink.zmq import BusSink
 from kwsd.source.channels import ChannelMap
@@ -34,6 +34,15 @@ class NotedBus(BusSink):
     def __init__(self, endpoint: str) -> None:
         super().__init__(endpoint)
         self.events: list[Event] = []
+        self.client_reloads = 0
+        self.clients_refused = ""
+        """Why clients' keys cannot be read."""
+
+    def reload_clients(self) -> None:
+        self.client_reloads += 1
+        if self.clients_refused:
+            raise ConfigError(self.clients_refused)
+        super().reload_clients()
 
     def emit(self, event: Event) -> None:
         self.events.append(event)
@@ -43,8 +52,9 @@ class NotedBus(BusSink):
 class NotedNotifier(Notifier):
     """What the service manager is told, and when."""
 
-    def __init__(self, clock: FakeClock) -> None:
-        super().__init__({"NOTIFY_SOCKET": "/nobody", "WATCHDOG_USEC": "30000000"}, clock)
+    def __init__(self, clock: FakeClock, managed: bool = True) -> None:
+        manager = {"NOTIFY_SOCKET": "/nobody", "WATCHDOG_USEC": "30000000"}
+        super().__init__(manager if managed else {}, clock)
         self._now = clock
         self.told: list[tuple[float, str]] = []
 
@@ -73,6 +83,9 @@ class ServiceBench:
         self.devices: list[FakeDevice] = []
         self.refused: dict[str, RuntimeUnavailable] = {}
         """Devices that cannot be opened, and what is said of them."""
+
+        self.managed = True
+        """Whether a service manager is told."""
 
         self.load: Callable[[], Config] = lambda: load_config(file=folder / "kwsd.toml")
         self._coming: deque[tuple[float, Callable[[], object]]] = deque()
@@ -114,7 +127,7 @@ class ServiceBench:
 
         monkeypatch.setattr(service_module, "ControlServer", PlannedControl)
         self.bus = NotedBus(f"ipc://{self._folder}/bus")
-        self.notifier = NotedNotifier(self.clock)
+        self.notifier = NotedNotifier(self.clock, self.managed)
         state = StateFile(self._folder / "state.json")
         self.service = Service(
             self.load(),

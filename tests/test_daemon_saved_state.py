@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -86,3 +88,17 @@ def test_a_place_that_cannot_be_written_is_said(
     with caplog.at_level(logging.WARNING):
         assert not StateFile(tmp_path / "file/state.json").save(SavedState())
     assert "will not survive a restart" in caplog.text
+
+
+def test_a_full_disk_leaves_what_was_saved_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = StateFile(tmp_path / "state.json")
+    assert file.save(SavedState(muted=True))
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert not file.save(SavedState(disabled=["computer"]))
+    assert file.load() == SavedState(muted=True)

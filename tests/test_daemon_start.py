@@ -81,6 +81,22 @@ def test_a_reload_of_a_deaf_start_is_ended_as_it_was_begun(
     assert told == ["RELOADING=1", "READY=1", "RELOADING=1", "READY=1"]
 
 
+def test_by_hand_a_missing_device_ends_the_start_and_a_mute_opens_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = away(tmp_path)
+    bench.managed = False
+    with pytest.raises(DeviceUnavailable, match="away is not there"):
+        bench.run(5.0, monkeypatch)
+    (tmp_path / "state.json").write_text('{"muted": true}')
+    muted = ServiceBench(tmp_path, "audio.device = 'here'")
+    muted.managed = False
+    states: list[str] = []
+    muted.at(1.0, lambda: states.append(muted.ask("status")["audio"]["state"]))
+    muted.run(2.0, monkeypatch)
+    assert muted.devices == [] and states == ["muted"]
+
+
 def test_a_reload_asked_for_during_the_start_waits_for_its_end(tmp_path: Path) -> None:
     (tmp_path / "kwsd.toml").write_text(
         f"bus.endpoint = 'ipc://{tmp_path}/e'\nbus.control_endpoint = 'ipc://{tmp_path}/c'\n"

@@ -57,3 +57,23 @@ def test_the_service_forgets_at_a_mute_and_not_at_an_unmuting(
     bench.run(5.5, monkeypatch)
     assert sizes[0] > 0 and sizes[1] == 0
     assert sizes[2] == sizes[3] > 0
+
+
+def test_a_mute_outlasts_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = ServiceBench(tmp_path)
+    states: list[str] = []
+
+    def state() -> None:
+        states.append(bench.ask("status")["audio"]["state"])
+
+    bench.at(1.0, lambda: bench.ask("mute"))
+    bench.run(2.0, monkeypatch)
+    opened = len(bench.devices)
+    bench.at(1.0, state)
+    bench.run(2.0, monkeypatch)
+    assert len(bench.devices) == opened and states == ["muted"]
+    bench.at(1.0, lambda: bench.ask("unmute"))
+    bench.run(2.0, monkeypatch)
+    bench.at(1.0, state)
+    bench.run(2.0, monkeypatch)
+    assert len(bench.devices) == opened + 2 and states == ["muted", "running"]

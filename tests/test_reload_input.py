@@ -107,4 +107,56 @@ def test_a_configuration_that_may_not_be_read_leaves_the_old_one_at_work(
     bench.at(1.0, reload)
     bench.run(3.0, monkeypatch)
     assert "reload failed, the old configuration goes on: /etc/kwsd/conf.d" in caplog.text
+    told = [line for _, line in bench.notifier.told if line in ("RELOADING=1", "READY=1")]
+    assert told == ["READY=1", *["RELOADING=1", "READY=1"] * 2]
     assert len(bench.devices) == 1 and beats(bench)[-1]["audio"] == "running"
+
+
+def test_keys_of_clients_are_read_again_before_anything_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = ServiceBench(tmp_path)
+
+    def reload() -> None:
+        bench.ask("reload")
+        assert bench.bus.client_reloads == 1
+        listening = bench.service.now
+        bench.bus.clients_refused = "kitchen.key holds no key"
+        assert bench.fails("reload") == "kitchen.key holds no key"
+        assert bench.service.now is listening
+
+    bench.at(1.0, reload)
+    bench.run(2.0, monkeypatch)
+    assert bench.bus.client_reloads == 2
+
+
+def test_another_input_is_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = ServiceBench(tmp_path, "audio.device = 'one'")
+
+    def reload() -> None:
+        bench.write_config("audio.device = 'two'")
+        bench.ask("reload")
+
+    bench.at(2.0, reload)
+    bench.run(5.0, monkeypatch)
+    told = [event for event in bench.bus.events if event["type"] == "audio.state"]
+    assert [told[0]["source"], told[-1]["source"]] == ["one", "two"]
+    assert told[-1]["state"] == "running"
+
+
+def test_who_is_muted_stays_so_with_a_device_that_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = ServiceBench(tmp_path, "audio.device = 'one'")
+
+    def reload() -> None:
+        bench.write_config("audio.device = 'two'")
+        bench.ask("reload")
+
+    bench.at(0.5, lambda: bench.ask("mute"))
+    bench.at(1.0, reload)
+    bench.run(3.0, monkeypatch)
+    assert len(bench.devices) == 1 and beats(bench)[-1]["audio"] == "muted"
+    # The state is what it was, the input is not.
+    told = [event for event in bench.bus.events if event["type"] == "audio.state"]
+    assert (told[-1]["source"], told[-1]["state"]) == ("two", "muted")
