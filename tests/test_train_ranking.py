@@ -15,7 +15,7 @@ from kwsd.train import pupil as module  # noqa: E402
 from kwsd.train.augment import Windows  # noqa: E402
 from kwsd.train.network import Network  # noqa: E402
 from kwsd.train.pupil import Pupil  # noqa: E402
-from kwsd.train.ranking import LOUDEST, MARGIN, SOFTNESS, SOON_STEPS, ranking_loss  # noqa: E402
+from kwsd.train.ranking import LOUDEST, MARGIN, RANK_SOFTNESS, SOON_STEPS, ranking_loss  # noqa: E402
 
 STEPS = 12
 
@@ -31,7 +31,7 @@ def windows(words: list[float], others: list[float]) -> tuple[Any, Any]:
 
 def expected(words: list[float], others: list[float]) -> float:
     apart = np.subtract.outer(others, words) + MARGIN
-    return float(np.log1p(np.exp(apart / SOFTNESS)).mean())
+    return float(np.log1p(np.exp(apart / RANK_SOFTNESS)).mean())
 
 
 def test_every_word_is_compared_with_every_loud_window() -> None:

@@ -19,6 +19,9 @@ SMOOTHING_STEPS = 2
 """More gave no fewer misses and came 20 ms a step later (docs/benchmarks/models.md)."""
 
 PEAKS_APART_STEPS = 100
+"""2 s. The daemon wakes again after 1.5: stated rates are counted so, by `kwsd.evaluate`. Here they
+only choose among networks."""
+
 SOFTNESS = 4.0
 """Curves distinguish scores by 0.0001; a network that has been trained long has logits above 9."""
 
@@ -64,14 +67,14 @@ def smooth(scores: FloatArray) -> FloatArray:
     return np.asarray(total / np.float32(SMOOTHING_STEPS), np.float32)
 
 
-def peaks(scores: FloatArray, apart_steps: int = PEAKS_APART_STEPS) -> list[tuple[float, int]]:
-    """(score, step) of the highest scores, at least `apart_steps` from each other."""
+def peaks(scores: FloatArray) -> list[tuple[float, int]]:
+    """(score, step) of the highest scores, at least `PEAKS_APART_STEPS` from each other."""
     free = np.ones(len(scores), bool)
     found = []
     for step in np.argsort(-scores, kind="stable")[:20_000]:
         if free[step] and scores[step] > 0.02:
             found.append((float(scores[step]), int(step)))
-            free[max(0, step - apart_steps) : step + apart_steps] = False
+            free[max(0, step - PEAKS_APART_STEPS) : step + PEAKS_APART_STEPS] = False
     return found
 
 

@@ -20,7 +20,7 @@ SOON_STEPS = 4
 MARGIN = 2.0
 """Of logits, by which a word is to be above them."""
 
-SOFTNESS = 2.0
+RANK_SOFTNESS = 2.0
 """Logits are divided by it: a word that is far above no longer counts."""
 
 
@@ -49,5 +49,5 @@ def ranking_loss(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         if len(words) and len(others):
             loudest = others.topk(min(LOUDEST, len(others))).values
             apart = loudest[None] - words[:, None] + MARGIN
-            losses.append(functional.softplus(apart / SOFTNESS).mean())
+            losses.append(functional.softplus(apart / RANK_SOFTNESS).mean())
     return torch.stack(losses).mean() if losses else logits.new_zeros(())
