@@ -1,6 +1,6 @@
 """int8 against mixed precision: the same network, exported twice, over the same recordings.
 
-    python benchmarks/precision.py MODEL --index DATA/index.csv --split dev --negatives DIR ...
+    python -m benchmarks.precision MODEL --index DATA/index.csv --split dev --negatives DIR ...
 
 The package's weights and ranges are read back from its network, so nothing but the last layer
 differs. Prints misses at some false-accept rates, the largest difference of a smoothed score, size
@@ -23,13 +23,13 @@ from kwsd.dsp.features import BANDS
 from kwsd.evaluate.jobs import plan
 from kwsd.evaluate.judge import Question, judge
 from kwsd.evaluate.selection import select
-from kwsd.export.constants import Network, parse_network
+from kwsd.export.constants import Network, read_network
 from kwsd.model.find import find_package
 from kwsd.model.package import ModelPackage, load_package
 from kwsd.model.write import PackageContent, write_package
 from kwsd.runtime.litert import LiteRtSession
-from kwsd.train.layers import BandFilter, Block, FloatNet
 from kwsd.train.quantise import PRECISIONS, Affine
+from kwsd.train.tflite_reader import read_net
 from kwsd.train.tflite_writer import write_tflite
 from kwsd.train.vectors import record
 
@@ -37,62 +37,19 @@ RATES_PER_HOUR = (1.0, 0.5, 0.1)
 TIMED_STEPS = 3000
 
 
-def _weights(network: Network, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Real weights in the layout of the file, and the bias."""
-    tensors = {tensor.name: index for index, tensor in enumerate(network.outline.tensors)}
-    real = []
-    for part in ("weights", "bias"):
-        index = tensors[f"{name}/{part}"]
-        tensor, stored = network.outline.tensors[index], network.constants[index]
-        scale = np.array(tensor.scales, np.float32)
-        if part == "weights" and len(scale) > 1:
-            shape = [1] * stored.ndim
-            # Output channels come first, but in a depth-wise filter last.
-            shape[3 if stored.shape[0] == 1 else 0] = -1
-            scale = scale.reshape(shape)
-        real.append((stored * scale).astype(np.float32))
-    return real[0], real[1]
-
-
-def float_net(network: Network) -> tuple[FloatNet, dict[str, Affine]]:
-    """The network that a file of `kwsmodel train` holds, and the ranges of its activations."""
-    ranges = {
+def ranges_of(network: Network) -> dict[str, Affine]:
+    """The ranges of the activations in a file of `kwsmodel train`."""
+    return {
         tensor.name: Affine(tensor.scales[0], tensor.zero_points[0])
         for tensor in network.outline.tensors
         if len(tensor.scales) == 1 and len(tensor.zero_points) == 1
     }
-    strides = {
-        network.outline.tensors[operator.inputs[1]].name: operator.steps[0]
-        for operator in network.outline.operators
-        if operator.name == "CONV_2D" and operator.steps is not None
-    }
-    stem: list[BandFilter] = []
-    while f"stem{len(stem)}/weights" in strides:
-        weights, bias = _weights(network, f"stem{len(stem)}")
-        stride = strides[f"stem{len(stem)}/weights"]
-        stem.append(BandFilter(weights.transpose(0, 3, 1, 2).copy(), bias, stride))
-    blocks = []
-    while f"x{len(blocks) + 1}" in ranges:
-        depthwise, depthwise_bias = _weights(network, f"dw{len(blocks)}")
-        pointwise, pointwise_bias = _weights(network, f"pw{len(blocks)}")
-        kernel = depthwise[0, :, 0, :].T.copy()
-        past = next(
-            tensor.shape[1]
-            for tensor in network.outline.tensors
-            if tensor.name == f"s{len(blocks) + 1}_in"
-        )
-        dilation = past // (kernel.shape[1] - 1)
-        blocks.append(
-            Block(kernel, depthwise_bias, dilation, pointwise[:, 0, 0, :].copy(), pointwise_bias)
-        )
-    head, head_bias = _weights(network, "head")
-    return FloatNet(tuple(stem), tuple(blocks), head, head_bias), ranges
 
 
 def export(package: ModelPackage, precision: str, folder: Path) -> ModelPackage:
     """The package's network in a precision, as a package of its own."""
-    net, ranges = float_net(parse_network(package.network.read_bytes()))
-    blob = write_tflite(net, ranges, precision)
+    ranges = ranges_of(read_network(package.network))
+    blob = write_tflite(read_net(package.network), ranges, precision)
     rng = np.random.default_rng(0)
     features = np.abs(rng.standard_normal((200, BANDS))).astype(np.float32)
     recorded = record(blob, features)

@@ -13,7 +13,7 @@ from kwsd.config import Config
 from kwsd.preroll import PreRoll
 from kwsd.source.live import LiveInput
 
-START_PATIENCE_S, RELOAD_PATIENCE_S = 30.0, 1.5
+AIPU_START_PATIENCE_S, AIPU_RELOAD_PATIENCE_S = 30.0, 1.5
 """Longest wait for an AIPU that does not start, by all models together: the CPU serves until it
 does. A reload waits while audio gathers in a ring of 4 s."""
 
@@ -76,7 +76,7 @@ def listen(
         Something of it cannot be had; nothing is left open then, and `before` goes on, behind a
         gap where it was the device that cannot be had.
     """
-    patience_s = START_PATIENCE_S if before is None else RELOAD_PATIENCE_S
+    patience_s = AIPU_START_PATIENCE_S if before is None else AIPU_RELOAD_PATIENCE_S
     replaced: LiveInput | None = None
     if before is not None and source is not before.source:
         replaced, before = before.source, None
