@@ -72,16 +72,24 @@ class Branches:
 CONFIG = DecisionConfig(0.7, 0.4, 0.5, 4, -60.0, 0.3, 800, 3200)
 
 
-def wakes(detector: np.ndarray, residual: np.ndarray, reference: np.ndarray) -> list[Event]:
+def wakes(
+    detector: np.ndarray,
+    residual: np.ndarray,
+    reference: np.ndarray,
+    hole_at: int | None = None,
+) -> list[Event]:
+    """What is found; ten seconds are missing at a block, if one is given."""
     ears = [BranchEar("residual", Loudness(), 4)]
     keyword = Keyword(ModelIdentity("w", "w", "1", "fake"), Loudness(), Decision(CONFIG), ears=ears)
     chain = Chain(Branches(), [keyword])
     found = []
+    missing = 0
     for start in range(0, len(detector), 480):
         part = slice(start, start + 480)
-        found += chain.process(
-            Block(start, np.stack([detector, residual])[:, part], reference[part])
-        )
+        gap = start == hole_at
+        missing += gap * 10 * RATE
+        heard = np.stack([detector, residual])[:, part]
+        found += chain.process(Block(start + missing, heard, reference[part], gap))
     return found + chain.flush()
 
 
@@ -119,6 +127,14 @@ def test_without_playback_the_detector_branch_decides_alone() -> None:
     quiet, word = tone(4.0), tone(4.0, 2.0)
     assert events(quiet, word, SILENT) == []
     assert len(events(word, quiet, SILENT)) == 1
+
+
+def test_what_an_ear_heard_before_a_gap_wakes_nobody_behind_it() -> None:
+    quiet, word = 3.0 * tone(4.0), tone(4.0, 2.0)
+    within = 75 * 480  # a quarter of a second into the word
+    word[within:] = quiet[within:]
+    (event,) = wakes(quiet, word, PLAYS, hole_at=within)
+    assert event["sample"] < within
 
 
 def test_an_ear_costs_nothing_without_playback_and_forgets() -> None:

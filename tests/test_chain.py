@@ -196,6 +196,17 @@ def test_jump_without_a_mark_is_a_gap_too():
     assert [e["sample"] for e in second] == [e["sample"] + 160_000 for e in first]
 
 
+def test_a_marked_gap_resets_though_positions_go_on():
+    tap = Recorder()
+    chain = Chain(HoldingFrontEnd(held=0), [keyword("low", LOW)], [tap])
+    cut = 11 * 480
+    run(chain, AUDIO[:cut])
+    run(chain, AUDIO[cut:], start=cut, gap=True)
+    chain.flush()
+    ends = [end for _, end, _ in tap.scores if end > cut]
+    assert ends == list(range(cut + 560, len(AUDIO) + 1, 320))
+
+
 @pytest.mark.parametrize("samples", [0, 1, 399, 400, 480])
 def test_next_to_no_audio(samples):
     chain = Chain(HoldingFrontEnd(), [keyword("low", LOW)])
@@ -240,6 +251,17 @@ def test_word_that_the_reference_says_does_not_wake():
     assert [round(event["detected_s"]) for event in events] == [4]
     plain = Chain(HoldingFrontEnd(), [keyword("low", LOW)])
     assert len(run(plain, audio, reference=reference) + plain.flush()) == 2
+
+
+@pytest.mark.parametrize(("missing", "wakes"), [(0, 0), (480, 1)])
+def test_what_the_reference_said_before_a_gap_refuses_no_word_behind_it(missing, wakes):
+    audio = tones(2.0, (1.5, LOW_HZ))
+    reference = tones(2.0, (1.0, LOW_HZ))
+    chain = Chain(HoldingFrontEnd(held=0), [keyword("low", LOW, watch=True)])
+    cut = 45 * 480
+    events = run(chain, audio[:cut], reference=reference[:cut])
+    events += run(chain, audio[cut:], reference=reference[cut:], start=cut + missing)
+    assert len(events) == wakes
 
 
 @given(cuts=st.lists(st.integers(1, 2000), max_size=12))

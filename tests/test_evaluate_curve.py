@@ -15,6 +15,7 @@ from kwsd.evaluate.curve import (
     smooth,
     threshold_for,
 )
+from kwsd.evaluate.intervals import wilson
 
 STEP = 320
 SCORES = st.lists(st.integers(0, 1024).map(lambda n: n / 1024), max_size=60)
@@ -86,6 +87,14 @@ def test_known_curve():
     assert (at_one.misses, at_one.false_accepts) == (0, 4)
     none = curve.at_none_seen()
     assert (none.misses, none.false_accepts, none.threshold) == (3, 0, 0.8001)
+
+
+def test_draws_narrow_no_interval():
+    positives = [0.2] * 3 + [0.9] * 45
+    point = Curve(positives * 4, [0.1], hours=1.0, draws=4).at(0.5)
+    assert (point.misses, point.positives) == (12, 192)
+    assert point.miss_interval == pytest.approx(wilson(3, 48))
+    assert point.miss_interval == Curve(positives, [0.1], hours=1.0).at(0.5).miss_interval
 
 
 def test_a_rate_is_kept_to_where_it_allows_a_fraction_of_a_false_accept():

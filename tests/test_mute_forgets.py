@@ -59,6 +59,32 @@ def test_the_service_forgets_at_a_mute_and_not_at_an_unmuting(
     assert sizes[2] == sizes[3] > 0
 
 
+def test_a_recording_does_not_go_on_behind_a_mute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = ServiceBench(tmp_path)
+    recording: dict[str, object] = {}
+    refusals: list[str] = []
+
+    def record() -> None:
+        begin = bench.ask("raw").result
+        recording.update(from_frame=begin["next_frame"], stream=begin["stream"])
+
+    def mute() -> None:
+        assert len(bench.ask("raw", **recording).data) > 0
+        bench.ask("mute")
+        assert not bench.service.now.source.raw.is_open
+        refusals.append(bench.fails("raw", **recording))
+
+    bench.at(1.0, record)
+    bench.at(2.0, mute)
+    bench.at(2.5, lambda: bench.ask("unmute"))
+    bench.at(3.5, lambda: refusals.append(bench.fails("raw", **recording)))
+    bench.run(4.0, monkeypatch)
+    muted, unmuted = refusals
+    assert "kwsctl unmute" in muted and "was muted meanwhile" in unmuted
+
+
 def test_a_mute_outlasts_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = ServiceBench(tmp_path)
     states: list[str] = []

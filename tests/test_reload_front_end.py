@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from test_chain import LOW, BandModel, HoldingFrontEnd, keyword
 
 from kwsd.assemble import build_chain, open_models
 from kwsd.block import BLOCK_SAMPLES, Block
-from kwsd.chain import Chain
+from kwsd.chain import Chain, Keyword
 from kwsd.config import Config, load_config
 from kwsd.daemon import listening
+from kwsd.decision import Decision
 from kwsd.dsp.frontend_frame import FrontEndFrame
-from kwsd.event import Event
+from kwsd.event import Event, ModelIdentity
+from kwsd.feature_track import PCEN
 from kwsd.source.base import SourceInfo
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -40,12 +45,14 @@ class Ears:
     def __init__(self) -> None:
         self.frames: list[FrontEndFrame] = []
         self.scores: list[tuple[int, float]] = []
+        self.ends: defaultdict[str, list[int]] = defaultdict(list)
 
     def frame(self, frame: FrontEndFrame) -> None:
         self.frames.append(frame)
 
     def score(self, keyword: str, end_sample: int, smoothed: float) -> None:
         self.scores.append((end_sample, smoothed))
+        self.ends[keyword].append(end_sample)
 
 
 Hearing = tuple[list[Event], Ears]
@@ -110,6 +117,23 @@ def test_what_makes_a_front_end_begin_anew(tmp_path: Path, then: str, kept: bool
     assert (after.front_end is before.front_end) is kept
 
 
+def test_a_model_with_features_of_its_own_begins_where_the_stream_is() -> None:
+    audio = np.random.default_rng(1).normal(0.0, 1e-3, 11 * 16_000).astype(np.float32)
+    first = keyword("first", LOW)
+    before = Chain(HoldingFrontEnd(held=0), [first])
+    identity = ModelIdentity("second", "second", "1", "fake")
+    decision = Decision(first.decision.config)
+    features = replace(PCEN, name="of another maker")
+    second = Keyword(identity, BandModel(LOW), decision, features=features)
+    ears = Ears()
+    after = Chain(before.front_end, [keyword("first", LOW), second], [ears])
+    before.process(Block(0, audio[None, :160_000], None))
+    after.go_on_from(before)
+    after.process(Block(160_000, audio[None, 160_000:], None))
+    ends = ears.ends["second"]
+    assert len(ends) > 45 and 160_000 < ends[0] < ends[-1] <= 176_000
+
+
 def test_features_that_nobody_took_take_a_new_front_end(tmp_path: Path) -> None:
     old = config_of(tmp_path, "wake.reference_rule = false")
     new = config_of(tmp_path, "wake.reference_rule = true")
@@ -150,8 +174,6 @@ def test_the_service_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_service_opens_another_for_another_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
     def louder(config: Config) -> Config:
         return replace(config, audio=replace(config.audio, discard_ms=200))
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from live_bench import RATE_HZ, Bench, HungDevice, ramp_of
+from live_bench import RATE_HZ, Bench, FakeClock, FakeDevice, HungDevice, MakeDevice, ramp_of
 
-from kwsd.capture.device import DeviceUnavailable
+from kwsd.capture.device import DeviceUnavailable, Period
 from kwsd.capture.health import AudioState
 from kwsd.config_schema import AudioSettings
 from kwsd.daemon.input import period_ms_of
@@ -38,6 +40,36 @@ def test_a_hole_is_marked_and_moves_the_counter_by_what_is_missing(rate_hz: int)
     # Half a second behind all that was heard, with what waited for its block when the hole came.
     assert blocks[marked[0]].start_sample == 10 * 320 + 8000
     assert bench.input.counters.gaps == 1
+
+
+class StockedDevice(FakeDevice):
+    """Has half a second ready when it is opened, as a sound server may."""
+
+    def read(self, timeout_s: float) -> Period | None:
+        if self._count == 0:
+            return self._ramp(self._rate_hz // 2, False)
+        return super().read(timeout_s)
+
+
+class ForgetfulDevice(FakeDevice):
+    """Counts from 0 again behind a hole."""
+
+    def _ramp(self, samples: int, gap: bool) -> Period:
+        period = super()._ramp(samples, gap)
+        return replace(period, first_frame=0) if gap else period
+
+
+@pytest.mark.parametrize(
+    ("make", "hole", "heard"),
+    [(StockedDevice, "lost", 8000 + 10 * 320), (ForgetfulDevice, "gap", 10 * 320)],
+)
+def test_the_position_never_goes_back(make: MakeDevice, hole: str, heard: int) -> None:
+    bench = Bench(*["audio"] * 10, hole, make=make)
+    blocks = bench.run(2.0)
+    (first,) = [block for block in blocks if block.gap]
+    assert first.start_sample == heard
+    starts = [block.start_sample for block in blocks]
+    assert starts == sorted(set(starts))
 
 
 @pytest.mark.parametrize("rate_hz", RATES_HZ)
@@ -79,6 +111,33 @@ def test_a_device_that_delivers_nothing_is_opened_again() -> None:
     bench = Bench(*["audio"] * 5, *["nothing"] * 30)
     bench.run(5.0)
     assert len(bench.devices) >= 2
+
+
+def scaled(*levels: float) -> MakeDevice:
+    class ScaledDevice(FakeDevice):
+        def _ramp(self, samples: int, gap: bool) -> Period:
+            period = super()._ramp(samples, gap)
+            return replace(period, samples=period.samples * np.array(levels, np.float32))
+
+    def make(clock: FakeClock, script: deque[str], rate_hz: int) -> FakeDevice:
+        return ScaledDevice(clock, script, rate_hz)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("levels", "state", "detail"),
+    [
+        ((0.0, 0.0, 1.0), AudioState.SILENT, "microphones [0, 1] do not change"),
+        ((1.0, 1.0, 0.0), AudioState.RUNNING, ""),
+    ],
+)
+def test_a_reference_says_nothing_of_the_microphones(
+    levels: tuple[float, ...], state: AudioState, detail: str
+) -> None:
+    bench = Bench(make=scaled(*levels))
+    assert bench.run(5.0)
+    assert (bench.input.health.state, bench.input.health.detail) == (state, detail)
 
 
 def test_mute_closes_the_device_and_unmute_opens_it() -> None:
