@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 
 from kwsd.block import LARGEST_SAMPLE, Block
 from kwsd.dsp.alignment import SAMPLES_PER_MS, ReferenceAlignment
+from kwsd.dsp.channel_rows import join_channels
 from kwsd.dsp.companions import COMPANIONS
 from kwsd.dsp.companions import PARTITIONS as COMPANION_PARTITIONS
 from kwsd.dsp.dc_blocker import DcBlocker
 from kwsd.dsp.direction import DirectionFinder
 from kwsd.dsp.frontend_config import FrontEndConfig
 from kwsd.dsp.frontend_frame import FrontEndFrame, branch_delays
+from kwsd.dsp.hop_fifo import HopFifo
 from kwsd.dsp.interference import InterferenceCanceller
 from kwsd.dsp.kalman import HOP_SAMPLES, KalmanCanceller
 from kwsd.dsp.metrics import Meter
 from kwsd.dsp.microphone_choice import CLIP_LEVEL, MicrophoneChoice
-from kwsd.dsp.reblock import Reblock, join_channels
 from kwsd.dsp.suppressor import Suppressor
 
 FloatArray = NDArray[np.float32]
@@ -66,7 +67,7 @@ class FrontEnd:
         self._microphones = microphones
         self._has_reference = has_reference
         channels = microphones + 1
-        self._reblock = Reblock(channels, HOP_SAMPLES)
+        self._fifo = HopFifo(channels, HOP_SAMPLES)
         self._dc = DcBlocker(channels, HOP_SAMPLES)
         self._choice = MicrophoneChoice(microphones)
         self._alignment: ReferenceAlignment | None = None
@@ -104,7 +105,7 @@ class FrontEnd:
 
     def _restart(self) -> None:
         """Forget signals, keep what was learnt of the room: after a gap."""
-        self._reblock.reset()
+        self._fifo.reset()
         self._dc.reset()
         if self._alignment is not None:
             self._alignment.restart()
@@ -128,7 +129,7 @@ class FrontEnd:
         joined = join_channels(block, self._microphones, self._has_reference)
         if block.gap:
             self._restart()
-        if self._reblock.held_samples == 0:
+        if self._fifo.held_samples == 0:
             self._next_sample = block.start_sample
         bad = ~(np.abs(joined) <= LARGEST_SAMPLE)
         if bad.any():
@@ -136,15 +137,15 @@ class FrontEnd:
             joined = np.where(bad, np.float32(0.0), joined)
         clipped = np.abs(joined[: self._microphones]) >= CLIP_LEVEL
         self._meter.clipped_samples += int(clipped.sum())
-        return self._frame([self._block(part) for part in self._reblock.push(joined)])
+        return self._frame([self._block(part) for part in self._fifo.push(joined)])
 
     def flush(self) -> FrontEndFrame:
         """Give what is still held back, padded to a whole block and cut again."""
-        held = self._reblock.held_samples
+        held = self._fifo.held_samples
         if held == 0:
             return self._frame([])
         pad = np.zeros((self._microphones + 1, HOP_SAMPLES - held), np.float32)
-        return self._frame([self._block(part, held) for part in self._reblock.push(pad)])
+        return self._frame([self._block(part, held) for part in self._fifo.push(pad)])
 
     def _frame(self, parts: list[_Parts]) -> FrontEndFrame:
         start = self._next_sample

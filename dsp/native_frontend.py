@@ -8,6 +8,7 @@ from collections.abc import Collection
 import numpy as np
 
 from kwsd.block import Block
+from kwsd.dsp.channel_rows import join_channels
 from kwsd.dsp.features import BANDS
 from kwsd.dsp.frontend_config import FrontEndConfig
 from kwsd.dsp.frontend_frame import FrontEndFrame, branch_delays
@@ -21,7 +22,6 @@ from kwsd.dsp.native import (
     NativeOutput,
     load_library,
 )
-from kwsd.dsp.reblock import join_channels
 
 
 class NativeFrontEnd:

@@ -7,29 +7,29 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 
 from kwsd.dsp.dc_blocker import POLE, DcBlocker
-from kwsd.dsp.reblock import Reblock
+from kwsd.dsp.hop_fifo import HopFifo
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(0, 70), max_size=30), st.integers(1, 32))
-def test_reblock_keeps_every_sample_in_order(sizes, length):
+def test_fifo_keeps_every_sample_in_order(sizes, length):
     audio = np.arange(2 * sum(sizes), dtype=np.float32).reshape(2, -1)
-    reblock, blocks, position = Reblock(2, length), [], 0
+    fifo, blocks, position = HopFifo(2, length), [], 0
     for size in sizes:
-        blocks += reblock.push(audio[:, position : position + size])
+        blocks += fifo.push(audio[:, position : position + size])
         position += size
-        assert reblock.held_samples == position % length
+        assert fifo.held_samples == position % length
     assert all(block.shape == (2, length) for block in blocks)
     joined = np.concatenate([np.zeros((2, 0), np.float32), *blocks], axis=1)
     assert np.array_equal(joined, audio[:, : position // length * length])
 
 
-def test_reblock_reset_drops_what_is_held():
-    reblock = Reblock(1, 4)
-    reblock.push(np.ones((1, 3), np.float32))
-    reblock.reset()
-    assert reblock.held_samples == 0
-    assert reblock.push(np.zeros((1, 4), np.float32))[0].sum() == 0
+def test_fifo_reset_drops_what_is_held():
+    fifo = HopFifo(1, 4)
+    fifo.push(np.ones((1, 3), np.float32))
+    fifo.reset()
+    assert fifo.held_samples == 0
+    assert fifo.push(np.zeros((1, 4), np.float32))[0].sum() == 0
 
 
 def test_dc_blocker_is_the_filter_of_its_docstring():

@@ -1,6 +1,6 @@
-"""Cuts a stream of blocks of any length into blocks of one fixed length.
+"""Holds samples until a block of the stage's own length is full.
 
-All stages behind it see the same blocks however the source cut the audio; that is what makes
+All stages after it see the same blocks however the source cut the audio; that is what makes
 live and replay, and any two block sizes, equal bit for bit.
 """
 
@@ -9,34 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kwsd.block import Block
-
 FloatArray = NDArray[np.float32]
 
 
-def join_channels(block: Block, microphones: int, has_reference: bool) -> FloatArray:
-    """Channels of a block under each other, float32 [microphones + 1, n].
-
-    Raises
-    ------
-    ValueError
-        The block has another number of microphones, or a reference of another length.
-    """
-    if block.mics.shape[0] != microphones:
-        raise ValueError(
-            f"block has {block.mics.shape[0]} microphones, front end has {microphones}"
-        )
-    reference = block.reference if has_reference else None
-    if reference is None:
-        reference = np.zeros(block.samples, np.float32)
-    if reference.shape != (block.samples,):
-        raise ValueError(
-            f"reference of a block has shape {reference.shape}, must be ({block.samples},)"
-        )
-    return np.concatenate([block.mics, reference[None]]).astype(np.float32, copy=False)
-
-
-class Reblock:
+class HopFifo:
     """FIFO over channels.
 
     Parameters
