@@ -23,6 +23,8 @@ class OutputFile:
     ----------
     path : Path
         Where the result belongs.
+    private : bool
+        A new file is for its owner alone, as what was said in a room should be.
 
     Raises
     ------
@@ -30,7 +32,7 @@ class OutputFile:
         The folder is not there, or cannot be entered or written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, private: bool = False) -> None:
         self.path = path
         try:
             self._direct = path.exists() and not path.is_file()
@@ -49,7 +51,7 @@ class OutputFile:
         if self._direct:
             return
         try:
-            self.partial.open("xb").close()
+            self.partial.touch(0o600 if private else 0o666, exist_ok=False)
             if mode is not None:
                 self.partial.chmod(mode)
         except OSError as error:

@@ -182,8 +182,8 @@ def _open_outputs(
 ) -> tuple[list[Tap], _PlotFile | None]:
     taps: list[Tap] = []
 
-    def place(path: Path) -> Path:
-        return stack.enter_context(OutputFile(path)).partial
+    def place(path: Path, private: bool = False) -> Path:
+        return stack.enter_context(OutputFile(path, private)).partial
 
     def close_first(output: _Closing) -> None:
         # Entered after the OutputFile, so closed, and complete, before it is moved into place.
@@ -194,7 +194,7 @@ def _open_outputs(
         close_first(scores)
         taps.append(scores)
     if options.dump_audio is not None:
-        dump = AudioDump(place(options.dump_audio), info.duration_s)
+        dump = AudioDump(place(options.dump_audio, private=True), info.duration_s)
         close_first(dump)
         taps.append(dump)
     plot = None

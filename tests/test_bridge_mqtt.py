@@ -62,7 +62,7 @@ class Watcher:
         self._client = paho.Client(CallbackAPIVersion.VERSION2)
         self._client.on_connect = lambda client, *_: client.subscribe("#", qos=1)
         self._client.on_message = lambda client, user, m: self.messages.append(
-            (m.topic, m.payload.decode(), m.retain, m.qos)
+            (m.topic, m.payload[:10_000].decode(), m.retain, m.qos)
         )
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
@@ -359,6 +359,28 @@ def test_a_network_thread_that_dies_ends_the_bridge(kwsd: FakeKwsd) -> None:
     assert running.error is not None and running.error.exit_code == 70
     assert "broker broker..lan:" in str(running.error)
     assert "UnicodeError" in str(running.error)
+
+
+def test_a_message_that_is_too_large_costs_one_connection(
+    kwsd: FakeKwsd, broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    sender = paho.Client(CallbackAPIVersion.VERSION2)
+    sender.connect("127.0.0.1", broker.port)
+    sender.loop_start()
+    sender.publish("homeassistant/status", b"x" * 1_000_000, qos=1, retain=True).wait_for_publish(5)
+    watcher = Watcher(broker.port)
+    with caplog.at_level(logging.WARNING, "kwsd"):
+        running = Running(kwsd, broker.port)
+        try:
+            until(lambda: "not listened to any more" in caplog.text, lambda: caplog.text)
+            watcher.wait("kwsd/kitchen/availability", "online")
+            kwsd.wake("computer")
+            watcher.wait("kwsd/kitchen/wake")
+            assert not running.ended
+        finally:
+            running.close()
+            watcher.close()
+            sender.loop_stop()
 
 
 def test_home_assistant_keeps_what_the_example_asks_for(kwsd: FakeKwsd, broker: Broker) -> None:

@@ -32,14 +32,15 @@ def test_what_is_kept_is_said_with_how_it_is_undone() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000])
-def test_an_unreadable_file_counts_as_none(
+def test_an_unreadable_file_opens_no_microphone(
     tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "state.json"
     path.write_text(text)
     with caplog.at_level(logging.WARNING):
-        assert StateFile(path).load() == SavedState()
+        assert StateFile(path).load() == SavedState(muted=True)
     assert "state.json cannot be read" in caplog.text
+    assert "muted until kwsctl unmute" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_a_full_disk_leaves_what_was_saved_before(
     file = StateFile(tmp_path / "state.json")
     assert file.save(SavedState(muted=True))
 
-    def full(descriptor: int) -> None:
+    def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)

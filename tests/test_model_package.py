@@ -146,6 +146,10 @@ def put(*path, value, of=lambda table: table):
         (put("vectors", "file", value="../v.npz"), ["../v.npz"]),
         (put("vectors", "tolerance", value=-1), ["tolerance = -1"]),
         (put("labels", value=["a" * 9000, 1]), ["labels = ['aaa", "…: a list of texts"]),
+        (
+            put("version", value="1\x1b]0;x\x07\nkwsd: info: audio muted"),
+            ["version =", "of one line"],
+        ),
     ],
 )
 def test_description(package, rewrite, change, words):

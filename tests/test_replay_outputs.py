@@ -11,6 +11,7 @@ import pytest
 import soundfile as sf
 
 from kwsd.cli import main
+from kwsd.ctl.audio_writer import AudioWriter
 from kwsd.dsp.frontend_frame import FrontEndFrame
 from kwsd.dsp.metrics import Meter
 from kwsd.dump import CHANNELS, AudioDump
@@ -72,6 +73,20 @@ def test_a_link_stays_one_and_permissions_stay(tmp_path, is_there):
     assert list(target.parent.iterdir()) == [target]
     if is_there:
         assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+def test_what_was_said_in_a_room_is_for_its_owner_alone(tmp_path):
+    with OutputFile(tmp_path / "private.wav", private=True) as output:
+        output.partial.write_text("new")
+    assert stat.S_IMODE((tmp_path / "private.wav").stat().st_mode) == 0o600
+    (tmp_path / "shared.wav").write_text("old")
+    (tmp_path / "shared.wav").chmod(0o644)
+    with OutputFile(tmp_path / "shared.wav", private=True) as output:
+        output.partial.write_text("new")
+    assert stat.S_IMODE((tmp_path / "shared.wav").stat().st_mode) == 0o644
+    with AudioWriter(tmp_path / "room.flac", 16_000, 3, 16):
+        pass
+    assert stat.S_IMODE((tmp_path / "room.flac").stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("option", ["--scores", "--dump-audio", "--plot"])

@@ -1,5 +1,7 @@
 """The CPU runtime: proof steps, no memory between steps, absence of an interpreter."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from model_fixture import write_random_package
@@ -50,6 +52,15 @@ def test_network_removed_after_the_check(package):
 def test_bytes_that_are_no_network():
     with pytest.raises(ModelError, match="here cannot be loaded"):
         LiteRtSession(b"not a network", "here")
+
+
+def test_a_network_that_asks_for_too_much_memory(package, monkeypatch):
+    monkeypatch.setattr(litert, "LARGEST_WAKE_WORD_BYTES", 100)
+    with pytest.raises(ModelError, match="needs 0 MiB for its tensors, a wake word may have 0"):
+        LiteRtRuntime().open(package)
+    monkeypatch.undo()
+    for network in Path(__file__).parents[1].glob("models/*/model.tflite"):
+        LiteRtSession(network.read_bytes(), network.parent.name, most_bytes=1 << 20).close()
 
 
 def test_a_name_that_is_no_text(package):

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import zmq
 
@@ -269,8 +269,11 @@ class MqttBridge:
             return
         log.info("connected to %s", self._where())
         self._said, self._was_connected = "", True
-        if self._settings.discovery_prefix:
-            client.subscribe(f"{self._settings.discovery_prefix}/status", qos=_QOS)
+        status = f"{self._settings.discovery_prefix}/status"
+        if cast("NetworkClient", client).too_large:
+            log.warning("%s holds a message that is too large: not listened to any more", status)
+        elif self._settings.discovery_prefix:
+            client.subscribe(status, qos=_QOS)
         self._connected.set()
         self._say_all.set()
 

@@ -10,7 +10,7 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 import soundfile as sf
@@ -26,6 +26,10 @@ _SLACK_BYTES = 65_536
 
 _ENCODER_FRAMES = 8192
 _FLAC_CHANNELS = 8
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 class AudioWriter:
@@ -69,7 +73,9 @@ class AudioWriter:
         if path.exists() and not path.is_file():
             raise OutputError(f"{path} is no ordinary file; name another one")
         try:
-            raw = path.open("w+b" if replace else "x+b", buffering=0)
+            # What was said in a room is for whoever recorded it.
+            opened = open(path, "w+b" if replace else "x+b", buffering=0, opener=_private)
+            raw = cast(IO[bytes], opened)
         except FileExistsError:
             raise OutputError(
                 f"{path} is there already; name another file or add --force"

@@ -69,7 +69,10 @@ class StateFile:
         self._path = path
 
     def load(self) -> SavedState:
-        """The last state; what of it cannot be read counts as none and is said aloud."""
+        """The last state; what of it cannot be read counts as none and is said aloud.
+
+        A file that is there and cannot be read at all may have said that the microphone is muted.
+        """
         try:
             data = json.loads(self._path.read_text())
             if not isinstance(data, dict):
@@ -77,8 +80,12 @@ class StateFile:
         except FileNotFoundError:
             return SavedState()
         except (OSError, ValueError, RecursionError) as error:
-            log.warning("%s cannot be read (%s): starting without it", self._path, error)
-            return SavedState()
+            log.warning(
+                "%s cannot be read (%s): the microphone stays muted until kwsctl unmute",
+                self._path,
+                error,
+            )
+            return SavedState(muted=True)
         # Whatever else is wrong here, and whatever stands for true: what was closed stays closed.
         state = SavedState(muted=bool(data.get("muted")))
         for name, kind, allowed in (
@@ -113,6 +120,7 @@ class StateFile:
                 stream.flush()
                 os.fsync(stream.fileno())
             partial.replace(self._path)
+            _sync_folder(self._path.parent)
         except OSError as error:
             log.warning(
                 "%s cannot be written (%s): settings will not survive a restart",
@@ -121,3 +129,12 @@ class StateFile:
             )
             return False
         return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Else a power cut may bring back the file that was replaced."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -20,7 +20,7 @@ from kwsd.model.package import TensorSpec
 from kwsd.model.stream import quantise
 from kwsd.runtime.breaker import State
 from kwsd.runtime.change import OnChange, RuntimeChange
-from kwsd.runtime.litert import LiteRtSession
+from kwsd.runtime.litert import LARGEST_WAKE_WORD_BYTES, LiteRtSession
 from kwsd.runtime.usage import RuntimeUsage, UsageCount
 
 FloatArray = NDArray[np.float32]
@@ -86,7 +86,12 @@ class MicroNetwork:
         """A new interpreter that has heard nothing."""
         # The delegate of the default resolver rounds differently: measured, one unit of 1/256 in
         # some steps. Without it scores equal those of the models' own tools.
-        session = LiteRtSession(self.model.content, str(self.model.network), delegates=False)
+        session = LiteRtSession(
+            self.model.content,
+            str(self.model.network),
+            delegates=False,
+            most_bytes=LARGEST_WAKE_WORD_BYTES,
+        )
         self.stride = _check_tensors(self.model, session)
         return MicroMemory(session, self._count)
 

@@ -46,10 +46,12 @@ class Fields:
         return ModelError(f"{self.where(key)} = {_shown(value)}: {allowed} expected")
 
     def text(self, key: str) -> str:
-        """A non-empty string."""
+        """A string that is not empty and can be shown: it goes to logs and terminals."""
         value = self._get(key, "a text")
         if not isinstance(value, str) or not value.strip():
             raise self._wrong(key, value, "a text")
+        if not value.isprintable():
+            raise self._wrong(key, value, "a text of one line")
         return value
 
     def choice(self, key: str, allowed: tuple[str, ...]) -> str:

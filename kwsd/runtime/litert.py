@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from kwsd.errors import MissingFileError, ModelError, RuntimeUnavailable, first_line
 from kwsd.model.package import ModelPackage, TensorSpec
 from kwsd.runtime.base import Probe, Tensors
+
+LARGEST_WAKE_WORD_BYTES = 16 << 20
+"""Of all tensors of a network together; ours need 0.1 MB."""
 
 MODULES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
 
@@ -49,7 +53,7 @@ class LiteRtRuntime:
             raise MissingFileError(
                 f"{package.network} cannot be read: {error.strerror}; install the package again"
             ) from None
-        session = LiteRtSession(content, str(package.network))
+        session = LiteRtSession(content, str(package.network), most_bytes=LARGEST_WAKE_WORD_BYTES)
         _compare(str(package.network), "input", package.inputs, session.inputs)
         _compare(str(package.network), "output", package.outputs, session.outputs)
         return session
@@ -83,6 +87,18 @@ def _compare(
             )
 
 
+def _refuse_large(where: str, details: list[dict[str, Any]], most_bytes: int) -> None:
+    size = sum(
+        math.prod(int(n) for n in detail["shape"]) * np.dtype(detail["dtype"]).itemsize
+        for detail in details
+    )
+    if size > most_bytes:
+        raise ModelError(
+            f"{where} needs {size / 2**20:.0f} MiB for its tensors, a wake word may have "
+            f"{most_bytes >> 20}: install another package"
+        )
+
+
 class LiteRtSession:
     """One interpreter, one thread.
 
@@ -94,16 +110,26 @@ class LiteRtSession:
         Its name, for messages.
     delegates : bool
         Allow the interpreter's own delegate: faster, and may round differently by a unit.
+    most_bytes : int, optional
+        What all of its tensors may hold together. Of a network that comes from elsewhere the file
+        says nothing of that: one operator of a few bytes may ask for a gigabyte.
 
     Raises
     ------
     ModelError
-        The bytes are no network that the interpreter can run.
+        The bytes are no network that the interpreter can run, or it needs more.
     RuntimeUnavailable
         There is no interpreter.
     """
 
-    def __init__(self, content: bytes, where: str, *, delegates: bool = True) -> None:
+    def __init__(
+        self,
+        content: bytes,
+        where: str,
+        *,
+        delegates: bool = True,
+        most_bytes: int | None = None,
+    ) -> None:
         module = interpreter_module()
         options: dict[str, Any] = {}
         if not delegates:
@@ -112,6 +138,9 @@ class LiteRtSession:
         try:
             interpreter = module.Interpreter(model_content=content, num_threads=1, **options)
             interpreter.allocate_tensors()
+            if most_bytes is not None:
+                # Nothing of it was touched so far.
+                _refuse_large(where, interpreter.get_tensor_details(), most_bytes)
             inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
             self.inputs = tuple(_spec(d) for d in inputs)
             self.outputs = tuple(_spec(d) for d in outputs)
