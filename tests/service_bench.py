@@ -84,6 +84,7 @@ class ServiceBench:
         self.refused: dict[str, RuntimeUnavailable] = {}
         """Devices that cannot be opened, and what is said of them."""
 
+        self.control_drops = 0
         self.managed = True
         """Whether a service manager is told."""
 
@@ -121,6 +122,9 @@ class ServiceBench:
             def serve(self) -> None:
                 while bench._coming and bench.clock.now_s >= bench._coming[0][0]:
                     bench._coming.popleft()[1]()
+
+            def drop_connections(self) -> None:
+                bench.control_drops += 1
 
             def close(self) -> None:
                 pass

@@ -115,10 +115,8 @@ def test_what_the_daemon_may_not_read_is_named_with_the_remedy(
     import zmq.auth.thread  # noqa: F401 - the other user may not read where it is installed
 
     def fails(words: str) -> None:
-        context: zmq.Context[Any] = zmq.Context()
         with other_user(), pytest.raises(ConfigError, match=words):
-            CurveGate(context, SecuredEndpoint("tcp://127.0.0.1:1", key_file, clients))
-        context.term()
+            CurveGate(SecuredEndpoint("tcp://127.0.0.1:1", key_file, clients))
 
     with closed_folder() as (folder, _):
         monkeypatch.setattr(curve, "SYSTEM_DIRECTORY", folder)

@@ -61,6 +61,9 @@ class ControlServer:
         self.endpoint = endpoint
         self._commands = dict(commands)
         self._lock = SocketLock("bus.control_endpoint", endpoint)
+        self._open()
+
+    def _open(self) -> None:
         self._context: zmq.Context[Any] = zmq.Context(io_threads=1)
         self._socket: zmq.Socket[Any] = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 200)
@@ -68,11 +71,11 @@ class ControlServer:
         self._socket.setsockopt(zmq.RCVHWM, 64)
         self._socket.setsockopt(zmq.MAXMSGSIZE, LARGEST_REQUEST_BYTES)
         try:
-            self._socket.bind(endpoint)
+            self._socket.bind(self.endpoint)
         except zmq.ZMQError as error:
             self.close()
             raise BusError(
-                f"bus.control_endpoint = {endpoint} cannot be bound: {error.strerror}"
+                f"bus.control_endpoint = {self.endpoint} cannot be bound: {error.strerror}"
             ) from None
 
     def serve(self) -> None:
@@ -120,9 +123,17 @@ class ControlServer:
             raise UsageError(f"command {str(name)[:40]!r} is not known; there are {known}")
         return command(request)
 
+    def drop_connections(self) -> None:
+        """Close all of them, with whatever they hold; raises `BusError`."""
+        self._shut(linger_ms=0)
+        self._open()
+
     def close(self) -> None:
         """Release the endpoint."""
-        if not self._socket.closed:
-            self._socket.close()
-            self._context.term()
+        self._shut()
         self._lock.release()
+
+    def _shut(self, linger_ms: int | None = None) -> None:
+        if not self._socket.closed:
+            self._socket.close(linger_ms)
+            self._context.term()

@@ -30,6 +30,7 @@ from kwsd.daemon.file_guard import FileGuard
 from kwsd.daemon.gauges import FrontEndGauges, service_metrics
 from kwsd.daemon.listening import Listening, listen
 from kwsd.daemon.losses import Losses
+from kwsd.daemon.memory_guard import MemoryGuard, give_back
 from kwsd.daemon.metrics import MetricsServer, exposition
 from kwsd.daemon.monitor_tap import MonitorTap
 from kwsd.daemon.notify import Notifier
@@ -123,6 +124,7 @@ class Service:
         self._heard: dict[str, int] = {}
         self._beat = Beat(clock)
         self._losses = Losses(clock)
+        self._memory = MemoryGuard(clock=clock)
 
     def run(self) -> None:
         """Work until asked to stop.
@@ -142,6 +144,7 @@ class Service:
                 self._metrics = MetricsServer(self._first.metrics.port)
             self._apply_saved()
             self._say_what_runs()
+            self._memory.settle()
             while not self.requests.stop:
                 self._turn()
         finally:
@@ -280,11 +283,29 @@ class Service:
             self._control.serve()
         if self._files is not None:
             self._files.look()
+        self._guard_memory()
         self._tell_state()
         if self._beat.due():
             self._say_beat()
         if blocks:
             self._works()
+
+    def _guard_memory(self) -> None:
+        growth = self._memory.growth_bytes()
+        if not growth:
+            return
+        log.warning(
+            "memory has grown by %d MB: all connections to the bus and the control socket are "
+            "closed, clients connect again; see who connects (ss -xp)",
+            growth >> 20,
+        )
+        if self._files is not None:
+            self._files.open()
+        self._bus.drop_connections()
+        if self._control is not None:
+            self._control.drop_connections()
+        give_back()
+        self._memory.settle()
 
     def _process(self, block: Block) -> None:
         now = self.now
@@ -381,6 +402,7 @@ class Service:
         # little hardly ever collects such rings: each reload would cost a megabyte.
         del before
         gc.collect()
+        self._memory.settle()
         logging.getLogger("kwsd").setLevel(config.log.level.upper())
         self._apply_saved()
         self._say_what_runs()

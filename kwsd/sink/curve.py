@@ -13,7 +13,7 @@ import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
@@ -22,6 +22,9 @@ from kwsd.config_schema import BusSettings
 from kwsd.errors import ConfigError, MissingFileError, RuntimeUnavailable
 from kwsd.sink.curve_key import load_key
 from kwsd.sink.endpoint import check_endpoint
+
+if TYPE_CHECKING:
+    from zmq.auth.thread import ThreadAuthenticator
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +69,6 @@ class CurveGate:
 
     Parameters
     ----------
-    context : zmq.Context
-        Of the sockets that it guards.
     secured : SecuredEndpoint
         Keys.
 
@@ -79,16 +80,20 @@ class CurveGate:
         libzmq without CURVE.
     """
 
-    def __init__(self, context: zmq.Context[Any], secured: SecuredEndpoint) -> None:
-        # Here, since it brings asyncio along: 4 MB that a daemon without a remote bus saves.
-        from zmq.auth.thread import ThreadAuthenticator
-
+    def __init__(self, secured: SecuredEndpoint) -> None:
         if not zmq.has("curve"):
             raise RuntimeUnavailable(
                 f"bus.tcp_endpoint = {secured.endpoint} needs a libzmq with CURVE (libsodium)"
             )
         self._public, self._secret = _server_pair(secured.key_file)
         self._clients = _Clients(secured.clients)
+        self._authenticator: ThreadAuthenticator | None = None
+
+    def start(self, context: zmq.Context[Any]) -> None:
+        """Guard the sockets of a context; before they are bound."""
+        # Here, since it brings asyncio along: 4 MB that a daemon without a remote bus saves.
+        from zmq.auth.thread import ThreadAuthenticator
+
         self._authenticator = ThreadAuthenticator(context)
         # Not its configure_curve: that only logs what it cannot read, and goes on with what it had.
         self._authenticator.configure_curve_callback(_DOMAIN, self._clients)
@@ -112,8 +117,10 @@ class CurveGate:
         self._clients.reload()
 
     def close(self) -> None:
-        """Stop its thread."""
-        self._authenticator.stop()
+        """Stop its thread; it may be started again."""
+        if self._authenticator is not None:
+            self._authenticator.stop()
+            self._authenticator = None
 
 
 class _Clients:

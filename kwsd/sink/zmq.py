@@ -86,35 +86,41 @@ class BusSink:
         self._states: dict[str, list[bytes]] = {}
         self.subscriptions = 0
         """Subscriptions seen and not withdrawn."""
+        self._queue_messages, self._linger_ms, self._secured = queue_messages, linger_ms, secured
         self._lock = SocketLock("bus.endpoint", endpoint)
-        self._context: zmq.Context[Any] = zmq.Context(io_threads=1)
         self._sockets: list[zmq.Socket[Any]] = []
+        self._context: zmq.Context[Any] = zmq.Context(io_threads=1)
         self._gate: CurveGate | None = None
         try:
-            self._bind("bus.endpoint", endpoint, queue_messages, linger_ms)
             if secured is not None:
-                self._gate = CurveGate(self._context, secured)
-                self._bind("bus.tcp_endpoint", secured.endpoint, queue_messages, linger_ms)
+                self._gate = CurveGate(secured)
+            self._open()
         except BaseException:
             self.close()
             raise
 
-    def _bind(self, key: str, endpoint: str, queue_messages: int, linger_ms: int) -> None:
+    def _open(self) -> None:
+        self._bind("bus.endpoint", self.endpoint)
+        if self._gate is not None and self._secured is not None:
+            self._gate.start(self._context)
+            self._bind("bus.tcp_endpoint", self._secured.endpoint, self._gate)
+
+    def _bind(self, key: str, endpoint: str, gate: CurveGate | None = None) -> None:
         channel = self._context.socket(zmq.XPUB)
         self._sockets.append(channel)
-        channel.setsockopt(zmq.SNDHWM, queue_messages)
-        channel.setsockopt(zmq.LINGER, linger_ms)
+        channel.setsockopt(zmq.SNDHWM, self._queue_messages)
+        channel.setsockopt(zmq.LINGER, self._linger_ms)
         # One subscription waits here, the others with their sender: libzmq itself takes what waits
         # in one go, and keeps all of it. At 1000, its default, one client that subscribed in a loop
         # held a call for 38 s, or took 0.3 GB in 8 s; at 1 three held it for 0.1 s, with 1 MB.
         # The name of a client behind CURVE takes a place, too, and libzmq never gives that back.
-        channel.setsockopt(zmq.RCVHWM, 1 if self._gate is None else 2)
+        channel.setsockopt(zmq.RCVHWM, 1 if gate is None else 2)
         channel.setsockopt(zmq.MAXMSGSIZE, LARGEST_SUBSCRIPTION_BYTES)
         # Verbose: a second subscriber to a known topic must be seen too, to get the state.
         channel.setsockopt(zmq.XPUB_VERBOSE, 1)
         allow_ipv6(channel, endpoint)
-        if self._gate is not None:
-            self._gate.secure(channel)
+        if gate is not None:
+            gate.secure(channel)
         try:
             channel.bind(endpoint)
         except zmq.ZMQError as error:
@@ -184,15 +190,34 @@ class BusSink:
         if self._gate is not None:
             self._gate.reload()
 
+    def drop_connections(self) -> None:
+        """Close all of them, with whatever they hold; clients connect again by themselves.
+
+        Raises
+        ------
+        BusError
+            An endpoint cannot be bound again.
+        """
+        # As a whole: of a single socket libzmq would remove the path after the next one has it.
+        self._shut(linger_ms=0)
+        self.subscriptions = 0
+        self._context = zmq.Context(io_threads=1)
+        self._open()
+
     def close(self) -> None:
         """Deliver what is queued within the linger time and release the endpoint."""
-        if not self._context.closed:
-            for channel in self._sockets:
-                channel.close()
-            if self._gate is not None:
-                self._gate.close()
-            self._context.term()
+        self._shut()
         self._lock.release()
+
+    def _shut(self, linger_ms: int | None = None) -> None:
+        if self._context.closed:
+            return
+        for channel in self._sockets:
+            channel.close(linger_ms)
+        self._sockets.clear()
+        if self._gate is not None:
+            self._gate.close()
+        self._context.term()
 
     def _new_prefixes(self, channel: zmq.Socket[Any]) -> tuple[bytes, ...]:
         """What was subscribed to, as far as one call takes it."""
