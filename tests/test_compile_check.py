@@ -1,5 +1,6 @@
 """``kwsmodel check``: the outline of a network and what the AIPU compiler would not read of it."""
 
+import struct
 from dataclasses import replace
 
 import pytest
@@ -108,6 +109,36 @@ def test_damaged_networks_are_refused_or_read(network, data):
         findings(parse_outline(bytes(changed)))
     except BadFlatbuffer:
         pass
+
+
+def test_lists_that_share_their_place_do_not_multiply():
+    """A network of so many tensors, all of them one table with a shape of so many numbers."""
+    count = 3000
+    data = bytearray(b"\0\0\0\0TFL3")
+
+    def table_of(field):
+        data.extend(bytes(-len(data) % 4))
+        vtable = len(data)
+        data.extend(struct.pack("<HH", 6 + 2 * field, 8) + b"\0\0" * field + b"\4\0")
+        data.extend(bytes(-len(data) % 4))
+        place = len(data)
+        data.extend(struct.pack("<iI", place - vtable, 4))
+        return place
+
+    data[:4] = struct.pack("<I", table_of(field=2))
+    # One graph: its table begins behind the padding of its vtable.
+    graphs = len(data)
+    data.extend(bytes(8))
+    graph = table_of(field=0)
+    data[graphs : graphs + 8] = struct.pack("<II", 1, graph - graphs - 4)
+    tensors = len(data)
+    data.extend(struct.pack("<I", count) + bytes(4 * count))
+    tensor = table_of(field=0)
+    for place in range(tensors + 4, tensors + 4 + 4 * count, 4):
+        data[place : place + 4] = struct.pack("<I", tensor - place)
+    data.extend(struct.pack("<I", count) + struct.pack("<i", 1) * count)
+    with pytest.raises(BadFlatbuffer, match="lie in one another"):
+        parse_outline(bytes(data))
 
 
 def test_files(tmp_path, network):

@@ -10,6 +10,8 @@ import struct
 from dataclasses import dataclass
 
 LARGEST_VECTOR = 1 << 24
+MOST_READ_PER_BYTE = 8
+"""Lists may be shared: a file of 160 kB in which all are one list asked for 3 GB."""
 
 
 class BadFlatbuffer(Exception):
@@ -41,6 +43,9 @@ class Table:
     at: int
     """Where the table begins."""
 
+    left_bytes: list[int]
+    """How much of lists may still be read, of the whole buffer."""
+
     def scalar(self, field: int, layout: str, default: int = 0) -> int:
         """Number in a field; `layout` is a `struct` letter."""
         place = self._place(field)
@@ -51,7 +56,7 @@ class Table:
         place = self._place(field)
         if place is None:
             return None
-        return Table(self.data, place + _integer(self.data, "I", place))
+        return Table(self.data, place + _integer(self.data, "I", place), self.left_bytes)
 
     def text(self, field: int) -> str:
         """String in a field; empty if there is none."""
@@ -68,7 +73,9 @@ class Table:
         """Vector of tables in a field."""
         start, length = self._vector(field, 4)
         places = range(start, start + 4 * length, 4)
-        return tuple(Table(self.data, at + _integer(self.data, "I", at)) for at in places)
+        return tuple(
+            Table(self.data, at + _integer(self.data, "I", at), self.left_bytes) for at in places
+        )
 
     def _place(self, field: int) -> int | None:
         vtable = self.at - _integer(self.data, "i", self.at)
@@ -85,6 +92,9 @@ class Table:
         length = _integer(self.data, "I", start)
         if length > LARGEST_VECTOR or start + 4 + length * item_bytes > len(self.data):
             raise BadFlatbuffer(f"a list of {length} entries does not fit into the file")
+        self.left_bytes[0] -= length * item_bytes
+        if self.left_bytes[0] < 0:
+            raise BadFlatbuffer("its lists lie in one another")
         return start + 4, length
 
 
@@ -98,4 +108,4 @@ def root(data: bytes, identifier: bytes) -> Table:
     """
     if len(data) < 8 or data[4:8] != identifier:
         raise BadFlatbuffer(f"the file identifier is not {identifier.decode()}")
-    return Table(data, _integer(data, "I", 0))
+    return Table(data, _integer(data, "I", 0), [MOST_READ_PER_BYTE * len(data)])
