@@ -98,12 +98,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: Sequence[str]) -> int:
     options = build_parser().parse_args(words)
-    if options.replay is None:
-        # Would end the process until the service, which lets it in, has a handler for it.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-        raise_on_terminate()
-    else:
+    listens = options.replay is None and not options.print_config and not options.list_devices
+    if not listens:
         raise_on_terminate(signal.SIGHUP)
+        return _work(options)
+    raise_on_terminate()
+    # Would end the process until the service, which lets it in, has a handler for it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        return _work(options)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(options: argparse.Namespace) -> int:
     config = _configure(options)
     if options.print_config:
         from kwsd.config import print_config

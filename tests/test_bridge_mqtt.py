@@ -372,7 +372,7 @@ def test_a_message_that_is_too_large_costs_one_connection(
     with caplog.at_level(logging.WARNING, "kwsd"):
         running = Running(kwsd, broker.port)
         try:
-            until(lambda: "not listened to any more" in caplog.text, lambda: caplog.text)
+            until(lambda: "not listened to until restart" in caplog.text, lambda: caplog.text)
             watcher.wait("kwsd/kitchen/availability", "online")
             kwsd.wake("computer")
             watcher.wait("kwsd/kitchen/wake")

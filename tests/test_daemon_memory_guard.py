@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 import zmq
-from live_bench import FakeClock
+import zmq.auth
+from free_port import free_port
 from service_bench import ServiceBench
 
 from kwsd.daemon.control import ControlServer
-from kwsd.daemon.memory_guard import GROWTH_BYTES, LOOK_EVERY_S, MemoryGuard, resident_bytes
+from kwsd.daemon.memory_guard import GROWTH_BYTES, MemoryGuard, resident_bytes
+from kwsd.sink.curve import SecuredEndpoint, write_pair
 from kwsd.sink.zmq import BusSink
 
 MB = 1 << 20
@@ -40,7 +42,7 @@ while drops < 2 and time.monotonic() < until_s:
         give_back()
         guard.settle()
         drops += 1
-    time.sleep(0.02)
+    time.sleep(0.1)  # as long as the service may take for a pass
 print(drops, (highest - usual) >> 20, (resident_bytes() - usual) >> 20, flush=True)
 until_s = time.monotonic() + 3.0
 while time.monotonic() < until_s:
@@ -51,21 +53,18 @@ bus.close()
 
 
 def test_growth_counts_from_what_is_usual() -> None:
-    clock, now = FakeClock(), [60 * MB]
-    guard = MemoryGuard(lambda: now[0], clock)
+    now = [60 * MB]
+    guard = MemoryGuard(lambda: now[0])
 
     def grown_mb(resident_mb: int) -> int:
         now[0] = resident_mb * MB
-        clock.now_s += LOOK_EVERY_S
         return guard.growth_bytes() // MB
 
     guard.settle()
     limit_mb = GROWTH_BYTES // MB
     assert [grown_mb(mb) for mb in (60, 100, 60 + limit_mb)] == [0, 0, 0]
     assert grown_mb(61 + limit_mb) == limit_mb + 1
-    # Not read at every turn of the loop.
-    assert guard.growth_bytes() == 0
-    # What a reload has added is meant to be, what it has given back is not kept in reserve.
+    # What is needed is meant to be, what was given back is not kept in reserve.
     guard.settle()
     assert [grown_mb(mb) for mb in (60 + 2 * limit_mb, 80, 80 + limit_mb)] == [0, 0, 0]
     assert grown_mb(81 + limit_mb) == limit_mb + 1
@@ -80,17 +79,30 @@ def test_the_service_drops_all_that_are_connected(
     drops: list[int] = []
 
     def grow() -> None:
-        bench.service._memory = MemoryGuard(lambda: resident[0], bench.clock)
+        bench.service._memory = MemoryGuard(lambda: resident[0])
         bench.service._memory.settle()
         drop = bench.bus.drop_connections
-        monkeypatch.setattr(bench.bus, "drop_connections", lambda: (drops.append(1), drop()))
-        resident[0] = 200 * MB
 
+        def dropped() -> None:
+            drops.append(bench.control_drops)
+            resident[0] = held_by_control[0]
+            drop()
+
+        monkeypatch.setattr(bench.bus, "drop_connections", dropped)
+        # A reload between makes nothing of it usual.
+        resident[0] = 120 * MB
+        bench.ask("reload")
+        resident[0] = 140 * MB
+
+    held_by_control = [60 * MB]
     bench.at(1.0, grow)
-    bench.at(3.0, lambda: bench.ask("status"))
+    bench.at(2.0, lambda: held_by_control.__setitem__(0, 200 * MB))
+    bench.at(2.0, lambda: resident.__setitem__(0, 300 * MB))
     bench.run(5.0, monkeypatch)
-    assert (len(drops), bench.control_drops) == (1, 1)
-    assert "memory has grown by 140 MB" in caplog.text
+    # The control socket only where the bus was not it: a request may be under way.
+    assert (drops, bench.control_drops) == ([0, 0], 1)
+    assert "memory has grown by 80 MB" in caplog.text
+    assert caplog.text.count("memory has grown") == 1
 
 
 def subscriber(context: zmq.Context[Any], endpoint: str) -> zmq.Socket[Any]:
@@ -122,6 +134,35 @@ def test_clients_come_back_by_themselves(tmp_path: Path) -> None:
         context.term()
         bus.close()
     assert not (tmp_path / "e").exists()
+
+
+def test_the_encrypted_endpoint_comes_back_with_its_clients(tmp_path: Path) -> None:
+    key_file = write_pair(tmp_path, "bus")[1]
+    write_pair(tmp_path / "clients", "kitchen")
+    endpoint = f"tcp://127.0.0.1:{free_port()}"
+    secured = SecuredEndpoint(endpoint, key_file, tmp_path / "clients")
+    bus = BusSink(f"ipc://{tmp_path}/e", secured=secured)
+    bus.state("audio.state", state="running")
+    context: zmq.Context[Any] = zmq.Context()
+    client = context.socket(zmq.SUB)
+    public, secret = zmq.auth.load_certificate(tmp_path / "clients/kitchen.key_secret")
+    client.curve_publickey, client.curve_secretkey = public, secret
+    client.curve_serverkey = zmq.auth.load_certificate(tmp_path / "bus.key")[0]
+    client.setsockopt(zmq.RECONNECT_IVL, 20)
+    client.subscribe("audio/state/")
+    client.connect(endpoint)
+    try:
+        for _ in range(2):
+            deadline_s = time.monotonic() + 10.0
+            while not client.poll(20):
+                assert time.monotonic() < deadline_s
+                bus.serve()
+            client.recv_multipart()
+            bus.drop_connections()
+    finally:
+        client.close(0)
+        context.term()
+        bus.close()
 
 
 def test_the_control_socket_answers_again(tmp_path: Path) -> None:
@@ -174,7 +215,8 @@ def test_a_message_without_an_end_does_not_fill_the_memory(tmp_path: Path) -> No
             time.sleep(0.3)
         drops, highest_mb, left_mb = map(int, server.stdout.readline().split())
         assert drops == 2
-        assert highest_mb < 300 and left_mb < 60
+        # Of 256 that the unit may have the service itself takes 60.
+        assert highest_mb < 190 and left_mb < 60
         context: zmq.Context[Any] = zmq.Context()
         client = subscriber(context, f"ipc://{tmp_path}/e")
         assert client.recv_multipart()[0] == b"audio/state/"

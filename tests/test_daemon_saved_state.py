@@ -38,9 +38,15 @@ def test_an_unreadable_file_opens_no_microphone(
     path = tmp_path / "state.json"
     path.write_text(text)
     with caplog.at_level(logging.WARNING):
-        assert StateFile(path).load() == SavedState(muted=True)
+        state = StateFile(path).load()
+    assert state.muted and state.damaged
     assert "state.json cannot be read" in caplog.text
     assert "muted until kwsctl unmute" in caplog.text
+    assert state.remarks([]) == [
+        "the microphone is muted since the file of settings was damaged; kwsctl unmute undoes it"
+    ]
+    assert StateFile(path).save(state)
+    assert StateFile(path).load() == SavedState(muted=True)
 
 
 @pytest.mark.parametrize(

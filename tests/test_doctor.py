@@ -305,6 +305,21 @@ def test_a_map_that_was_not_heard_is_not_written_as_a_finding(
     assert load_profile(str(other)).evidence == "board"
 
 
+def test_a_channel_that_nobody_named_is_no_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one_dead = board(played=False)
+    one_dead[:, 0] = 0.0
+    sf.write(tmp_path / "three.flac", one_dead, RATE_HZ)
+    # Channel 2 takes the place of the dead one, and may be the loudspeaker's.
+    words = ["doctor", "--file", str(tmp_path / "three.flac"), "--mics", "0,1", "--reference", ""]
+    assert kwsctl.main(words) == 65
+    assert "channel map not to be told from this recording" in capsys.readouterr().out
+    whole = ["doctor", "--file", str(tmp_path / "three.flac"), "--mics", "1,2", "--reference", ""]
+    kwsctl.main(whole)
+    assert "channel map as heard: mics = [1, 2], reference = []" in capsys.readouterr().out
+
+
 def test_a_profile_of_dead_microphones_is_not_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

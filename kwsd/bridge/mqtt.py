@@ -269,13 +269,16 @@ class MqttBridge:
             return
         log.info("connected to %s", self._where())
         self._said, self._was_connected = "", True
-        status = f"{self._settings.discovery_prefix}/status"
-        if cast("NetworkClient", client).too_large:
-            log.warning("%s holds a message that is too large: not listened to any more", status)
-        elif self._settings.discovery_prefix:
-            client.subscribe(status, qos=_QOS)
+        if self._settings.discovery_prefix:
+            self._hear_home_assistant(client, f"{self._settings.discovery_prefix}/status")
         self._connected.set()
         self._say_all.set()
+
+    def _hear_home_assistant(self, client: Client, topic: str) -> None:
+        if cast("NetworkClient", client).too_large:
+            log.warning("%s has a message that is too large: not listened to until restart", topic)
+            return
+        client.subscribe(topic, qos=_QOS)
 
     def _on_connect_fail(self, _client: Client, _user: Any) -> None:
         # paho calls this from where it handles the reason.

@@ -124,8 +124,8 @@ class ControlServer:
         return command(request)
 
     def drop_connections(self) -> None:
-        """Close all of them, with whatever they hold; raises `BusError`."""
-        self._shut(linger_ms=0)
+        """Close all of them, with whatever they hold but answers; raises `BusError`."""
+        self._shut()
         self._open()
 
     def close(self) -> None:
@@ -133,7 +133,7 @@ class ControlServer:
         self._shut()
         self._lock.release()
 
-    def _shut(self, linger_ms: int | None = None) -> None:
+    def _shut(self) -> None:
         if not self._socket.closed:
-            self._socket.close(linger_ms)
+            self._socket.close()
             self._context.term()

@@ -3,20 +3,20 @@
 libzmq keeps all parts of a message until its last one came, and each subscription as long as its
 connection lasts; it has a limit for neither. Two bytes on the wire cost sixty in memory, so whoever
 may connect could end the daemon by `MemoryMax` within seconds. Nothing else that runs here grows by
-as much, so what has grown is taken from all that are connected: they connect again by themselves.
+as much, so what has grown is taken from all that are connected; subscribers connect again by
+themselves.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-import time
 from collections.abc import Callable
 
-GROWTH_BYTES = 96 << 20
-"""More than a thousand subscribers with full queues take (docs/benchmarks/service.md)."""
+GROWTH_BYTES = 72 << 20
+"""More than a thousand subscribers with full queues take; with what comes in between two passes of
+the loop it stays below the unit's `MemoryMax` (docs/benchmarks/service.md)."""
 
-LOOK_EVERY_S = 0.25
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -40,32 +40,27 @@ class MemoryGuard:
     ----------
     resident : callable
         How much it has, in bytes.
-    clock : callable
-        Monotonic seconds.
     """
 
-    def __init__(
-        self,
-        resident: Callable[[], int] = resident_bytes,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, resident: Callable[[], int] = resident_bytes) -> None:
         self._resident = resident
-        self._clock = clock
-        self._look_at_s = clock()
         self._usual = 0
 
     def settle(self) -> None:
-        """What there is now is meant to be: at the start and after a change of what runs."""
+        """What there is now is needed: at the start, and where nobody is connected.
+
+        Never after a reload, which would let whoever asks for one keep what he holds; one that
+        needs so much more costs the connections once.
+        """
         self._usual = self._resident()
 
     def growth_bytes(self) -> int:
-        """By how much the memory has grown where that is too much, else 0; to be asked often."""
-        now_s = self._clock()
-        if now_s < self._look_at_s:
-            return 0
-        self._look_at_s = now_s + LOOK_EVERY_S
+        """By how much the memory has grown where that is too much, else 0.
+
+        Some microseconds: to be asked in every pass of the service's loop.
+        """
         resident = self._resident()
-        # What a start or a reload needed for a moment is not usual.
+        # What the start needed for a moment is not usual.
         self._usual = min(self._usual, resident)
         growth = resident - self._usual
         return growth if growth > GROWTH_BYTES else 0

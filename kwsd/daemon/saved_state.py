@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -24,12 +25,15 @@ class SavedState:
     muted: bool = False
     sensitivities: dict[str, str] = field(default_factory=dict)
     disabled: list[str] = field(default_factory=list)
+    damaged: bool = False
+    """Muted because the file could not be read; not saved."""
 
     def remarks(self, keywords: Collection[str]) -> list[str]:
         """What of it counts for these keywords, for people, each with how it is undone."""
-        said = ["the microphone is muted by kwsctl mute; kwsctl unmute undoes it"]
+        cause = "since the file of settings was damaged" if self.damaged else "by kwsctl mute"
+        said = f"the microphone is muted {cause}; kwsctl unmute undoes it"
         return [
-            *(said if self.muted else []),
+            *([said] if self.muted else []),
             *(
                 f"{name} is disabled by kwsctl disable; kwsctl enable {name} undoes it"
                 for name in keywords
@@ -85,7 +89,7 @@ class StateFile:
                 self._path,
                 error,
             )
-            return SavedState(muted=True)
+            return SavedState(muted=True, damaged=True)
         # Whatever else is wrong here, and whatever stands for true: what was closed stays closed.
         state = SavedState(muted=bool(data.get("muted")))
         for name, kind, allowed in (
@@ -116,11 +120,14 @@ class StateFile:
         try:
             self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             with partial.open("w") as stream:
-                json.dump(asdict(state), stream)
+                kept = asdict(state)
+                del kept["damaged"]
+                json.dump(kept, stream)
                 stream.flush()
                 os.fsync(stream.fileno())
             partial.replace(self._path)
-            _sync_folder(self._path.parent)
+            with suppress(OSError):
+                _sync_folder(self._path.parent)
         except OSError as error:
             log.warning(
                 "%s cannot be written (%s): settings will not survive a restart",

@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 READ_TIMEOUT_S = 0.1
 """Longest wait for audio: bounds how late a signal or a new subscriber is seen."""
 
+MEMORY_SAID_EVERY_S = 60.0
 START_PATIENCE_S = 20.0
 """Longest time for which a start waits for audio: the rest of the machine's start may wait for it,
 and nothing says that a microphone ever comes."""
@@ -124,7 +125,8 @@ class Service:
         self._heard: dict[str, int] = {}
         self._beat = Beat(clock)
         self._losses = Losses(clock)
-        self._memory = MemoryGuard(clock=clock)
+        self._memory = MemoryGuard()
+        self._memory_said_s: float | None = None
 
     def run(self) -> None:
         """Work until asked to stop.
@@ -213,7 +215,7 @@ class Service:
         self.now.source.mute(muted)
         if muted and self.now.preroll is not None:
             self.now.preroll.forget()
-        self._saved.muted = muted
+        self._saved.muted, self._saved.damaged = muted, False
         return {"muted": muted, "saved": self._state_file.save(self._saved)}
 
     def set_sensitivity(self, keyword: str, sensitivity: str) -> dict[str, object]:
@@ -294,17 +296,22 @@ class Service:
         growth = self._memory.growth_bytes()
         if not growth:
             return
-        log.warning(
-            "memory has grown by %d MB: all connections to the bus and the control socket are "
-            "closed, clients connect again; see who connects (ss -xp)",
-            growth >> 20,
-        )
+        now_s = self._clock()
+        if self._memory_said_s is None or now_s - self._memory_said_s >= MEMORY_SAID_EVERY_S:
+            self._memory_said_s = now_s
+            log.warning(
+                "memory has grown by %d MB: connections are closed, subscribers connect again by "
+                "themselves; see who connects (ss -xp)",
+                growth >> 20,
+            )
         if self._files is not None:
             self._files.open()
         self._bus.drop_connections()
-        if self._control is not None:
-            self._control.drop_connections()
         give_back()
+        # A request that is under way would be lost.
+        if self._control is not None and self._memory.growth_bytes():
+            self._control.drop_connections()
+            give_back()
         self._memory.settle()
 
     def _process(self, block: Block) -> None:
@@ -402,7 +409,6 @@ class Service:
         # little hardly ever collects such rings: each reload would cost a megabyte.
         del before
         gc.collect()
-        self._memory.settle()
         logging.getLogger("kwsd").setLevel(config.log.level.upper())
         self._apply_saved()
         self._say_what_runs()

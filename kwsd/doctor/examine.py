@@ -103,8 +103,10 @@ def examine(
         findings += _pair(samples, rate_hz, mics, facts)
     findings += _order(loopback, mics, reference, facts)
     proposed_mics, proposed_reference = _proposal(loopback, mics, reference, facts)
-    live = any(facts[channel].life is Life.LIVE for channel in proposed_mics)
-    heard = live and (loopback is not None or not proposed_reference)
+    live = [channel for channel, fact in enumerate(facts) if fact.life is Life.LIVE]
+    # Where none is the loudspeaker's, only a map that leaves no channel open is no guess.
+    whole = not proposed_reference and live == sorted(mics)
+    heard = bool(live) and (loopback is not None or whole)
     return Examination(tuple(findings), facts, loopback, proposed_mics, proposed_reference, heard)
 
 
