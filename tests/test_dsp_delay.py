@@ -142,3 +142,21 @@ def test_estimates_that_hear_nothing_are_counted():
     assert tracker.unheard_estimates == 0
     track(tracker, played(6.0, seed=5), reference)
     assert tracker.unheard_estimates > 8
+
+
+def test_an_echo_that_may_be_the_rest_of_an_earlier_sound_is_not_heard():
+    reference = played(4.0)
+    tracker = DelayTracker(500)
+    track(tracker, heard(reference, 0), reference)
+    assert tracker.confident and tracker.unheard_estimates == tracker.estimates > 8
+
+
+@pytest.mark.parametrize(("share", "found_ms"), [(0.5, 60), (0.8, 20)])
+def test_the_direct_sound_is_the_first_that_is_nearly_as_clear_as_any(share, found_ms):
+    reference = played(4.0)
+    mic = 1e-4 * np.random.default_rng(4).standard_normal(len(reference))
+    for delay_ms, gain in ((20, share), (60, 1.0)):
+        mic[16 * delay_ms :] += 0.2 * gain * reference[: -16 * delay_ms]
+    tracker = DelayTracker(500)
+    track(tracker, mic.astype(np.float32), reference)
+    assert tracker.delay_samples / 16 == pytest.approx(found_ms, abs=3.0)

@@ -65,6 +65,46 @@ def test_without_a_distance_or_with_a_dead_microphone_there_is_none(stage) -> No
     assert angle_of(stage, mics) is None
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_steady_noise_from_elsewhere_does_not_turn_it(stage) -> None:
+    talker = bursts()
+    talker[3 * RATE_HZ :] = 0.0
+    fan = noise(4.0, 5, 0.003)
+    mics = heard(45.0, talker) + heard(-60.0, fan)
+    assert angle_of(stage, mics) == pytest.approx(45.0, abs=4.0)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("dead", [0, 1])
+def test_a_microphone_that_dies_in_a_pause_leaves_none(stage, dead: int) -> None:
+    talker = bursts()
+    talker[-RATE_HZ // 2 :] = 0.0
+    mics = heard(30.0, talker)
+    assert angle_of(stage, mics) == pytest.approx(30.0, abs=4.0)
+    mics[dead, -RATE_HZ // 2 :] = 0.0
+    assert angle_of(stage, mics) is None
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_sides_stay_while_the_second_microphone_is_listened_to(stage) -> None:
+    mics = heard(45.0, bursts())
+    mics[0, :54_000] = 0.0
+    front_end = stage(FrontEndConfig(voice_branch=False, mic_spacing_mm=SPACING_MM), 2, False)
+    frame = front_end.process(Block(0, mics, None))
+    assert frame.metrics.microphone == 1
+    assert frame.metrics.doa_deg == pytest.approx(45.0, abs=4.0)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_behind_a_gap_nobody_has_spoken_yet(stage) -> None:
+    mics = heard(30.0, bursts())
+    front_end = stage(FrontEndConfig(voice_branch=False, mic_spacing_mm=SPACING_MM), 2, False)
+    assert front_end.process(Block(0, mics, None)).metrics.doa_deg is not None
+    quiet = mics[:, : RATE_HZ // 2]
+    frame = front_end.process(Block(2 * mics.shape[1], quiet, None, gap=True))
+    assert frame.metrics.doa_deg is None
+
+
 def test_twins_agree() -> None:
     mics = heard(33.0, bursts())
     found = [angle_of(getattr(stage, "values", [stage])[0], mics) for stage in STAGES]

@@ -46,6 +46,13 @@ def run(front_end, mics, reference=None, sizes=(480,), first_sample=0):
     return frames
 
 
+def opened(microphones, has_reference, **settings):
+    try:
+        return open_front_end(FrontEndConfig(**settings), microphones, has_reference)
+    except RuntimeUnavailable as error:
+        pytest.skip(str(error))
+
+
 def branch(frames, name="detector"):
     return np.concatenate([getattr(frame, name) for frame in frames])
 
@@ -103,6 +110,26 @@ def test_echo_is_cancelled_at_any_bulk_delay(delay_ms):
     assert metrics.echo_delay_ms == pytest.approx(delay_ms, abs=3.0)
     assert metrics.erle_db > 20.0
     assert metrics.echo_active
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_a_loudspeaker_that_no_microphone_hears_costs_a_talker_nothing(backend):
+    _, reference = scene(4.0)
+    talker = scene(4.0, seed=5)[0][:1]
+    frames = run(opened(1, True, backend=backend), talker, reference)
+    assert frames[-1].metrics.echo_active and frames[-1].metrics.echo_delay_ms is None
+    assert np.allclose(branch(frames), blocked(talker[0]), atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_without_a_search_the_echo_is_cancelled_from_the_start(backend):
+    mics, reference = scene(3.0, 10, microphones=1)
+    front_end = opened(1, True, backend=backend, delay_search_ms=0)
+    for _ in range(2):
+        heard = branch(run(front_end, mics, reference))
+        late = slice(2 * RATE_HZ, None)
+        assert db(mics[0, late]) - db(heard[late]) > 20.0
+        front_end.reset()
 
 
 def test_delay_jump_is_followed():
@@ -166,6 +193,28 @@ def test_switched_off_pieces_do_nothing():
     assert np.array_equal(branch(frames, "voice"), MICS[0])
     assert np.array_equal(branch(frames, "reference"), REFERENCE)
     assert frames[-1].metrics.echo_delay_ms is None
+
+
+@pytest.mark.parametrize("reduced", [True, False])
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_steady_noise_leaves_the_voice_branch_where_that_is_asked_for(backend, reduced):
+    hiss = 3e-3 * np.random.default_rng(6).standard_normal((1, 2 * RATE_HZ)).astype(np.float32)
+    voice = branch(run(opened(1, False, backend=backend, noise_reduction=reduced), hiss), "voice")
+    lost_db = db(hiss[0, RATE_HZ:]) - db(voice[RATE_HZ:])
+    assert lost_db > 8.0 if reduced else abs(lost_db) < 0.5
+
+
+@pytest.mark.parametrize("suppressed", [True, False])
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_what_is_left_of_an_echo_leaves_the_voice_branch_where_that_is_asked_for(
+    backend, suppressed
+):
+    mics, reference = scene(3.0, 60, microphones=1)
+    settings = {"backend": backend, "suppress_echo": suppressed, "noise_reduction": False}
+    frames = run(opened(1, True, **settings), mics, reference)
+    late = slice(2 * RATE_HZ, None)
+    lost_db = db(branch(frames, "residual")[late]) - db(branch(frames, "voice")[late])
+    assert lost_db > 6.0 if suppressed else abs(lost_db) < 1.0
 
 
 def test_bad_samples_do_not_stay():
@@ -247,11 +296,28 @@ def test_second_microphone_replaces_a_dead_first_one():
     assert frames[-1].metrics.dead_microphones == (0,)
 
 
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_a_reset_listens_to_the_first_microphone_again(backend):
+    front_end = opened(2, False, backend=backend, combine=False)
+    dead = MICS.copy()
+    dead[0] = 0.0
+    assert run(front_end, dead)[-1].metrics.microphone == 1
+    front_end.reset()
+    assert run(front_end, MICS)[0].metrics.microphone == 0
+
+
 def test_clipping_is_counted():
     mics = np.zeros((1, 480), np.float32)
     mics[0, 10:15] = 1.0
     frame = FrontEnd(FrontEndConfig(), 1, False).process(Block(0, mics, None))
     assert frame.metrics.clipped_samples == 5
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_a_reference_at_full_scale_is_no_clipping_microphone(backend):
+    silence, full = np.zeros((1, 480), np.float32), np.ones(480, np.float32)
+    frame = opened(1, True, backend=backend).process(Block(0, silence, full))
+    assert frame.metrics.clipped_samples == 0
 
 
 def test_wrong_channels_are_refused():

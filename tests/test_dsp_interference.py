@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from test_dsp_drift import STAGES
 
 from kwsd.block import Block
 from kwsd.dsp.frontend import FrontEnd
 from kwsd.dsp.frontend_config import FrontEndConfig
-from kwsd.dsp.interference import DELAY_SAMPLES, InterferenceCanceller
+from kwsd.dsp.interference import DELAY_SAMPLES, WARM_BLOCKS, InterferenceCanceller
 from kwsd.dsp.kalman import HOP_SAMPLES
 from kwsd.dsp.native import NativeMissing, load_library
 from kwsd.dsp.native_frontend import NativeFrontEnd
@@ -98,6 +99,57 @@ def test_without_the_second_the_first_is_only_late() -> None:
     noise, _ = noise_and_word()
     out = run(noise[:, : 2 * RATE_HZ], usable=False)
     np.testing.assert_array_equal(out, np.pad(noise[0], (DELAY_SAMPLES, 0))[: len(out)])
+
+
+def test_a_loud_talker_is_not_learnt() -> None:
+    noise, _ = noise_and_word()
+    start, end = 4 * RATE_HZ, 4 * RATE_HZ + 8000
+    talker = np.zeros(noise.shape[1])
+    talker[start:end] = 0.3 * np.random.default_rng(6).standard_normal(8000)
+    after = slice(end + 8000, end + 12_000)
+    out = run((noise + heard(talker, 2))[:, : end + 12_288])
+    assert db(noise[0, after]) - db(out[after]) > 6.0
+
+
+def test_a_filter_is_not_trusted_before_it_has_learnt() -> None:
+    noise, _ = noise_and_word()
+    begun = (WARM_BLOCKS - 1) * HOP_SAMPLES
+    late = np.pad(noise[0], (DELAY_SAMPLES, 0))
+    out = run(noise[:, : 2 * RATE_HZ])
+    np.testing.assert_array_equal(out[:begun], late[:begun])
+    assert np.any(out[begun:] != late[begun : len(out)])
+
+
+def test_nothing_is_learnt_of_a_padded_block() -> None:
+    noise, _ = noise_and_word()
+    stage = InterferenceCanceller()
+    for start in range(0, 2 * RATE_HZ, HOP_SAMPLES):
+        part = noise[:, start : start + HOP_SAMPLES]
+        out = stage.process(*part, True, learn=False)
+        late = noise[0, start - DELAY_SAMPLES : start + HOP_SAMPLES - DELAY_SAMPLES]
+        assert start == 0 or np.array_equal(out, late)
+
+
+def test_reset_is_a_new_object() -> None:
+    noise, _ = noise_and_word()
+    loud = noise[:, : 2 * RATE_HZ]
+    stage = InterferenceCanceller()
+    for start in range(0, RATE_HZ, HOP_SAMPLES):
+        stage.process(*(0.1 * loud[:, start : start + HOP_SAMPLES]), True)
+    stage.reset()
+    blocks = range(0, loud.shape[1], HOP_SAMPLES)
+    outs = [stage.process(*loud[:, at : at + HOP_SAMPLES], True) for at in blocks]
+    np.testing.assert_array_equal(np.concatenate(outs), run(loud))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_nothing_of_the_past_sounds_on_behind_a_gap(stage) -> None:
+    noise, _ = noise_and_word()
+    front_end = stage(FrontEndConfig(aec=False, voice_branch=False), 2, False)
+    front_end.process(Block(0, noise[:, : 2 * RATE_HZ], None))
+    silence = np.zeros((2, 4000), np.float32)
+    frame = front_end.process(Block(3 * RATE_HZ, silence, None, gap=True))
+    assert not frame.detector.any()
 
 
 def test_after_a_gap_the_room_is_known_and_the_past_is_not() -> None:

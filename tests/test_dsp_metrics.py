@@ -58,6 +58,55 @@ def test_floor_is_the_minimum_of_the_last_spans():
         assert longest.min() <= value <= shortest.min()
 
 
+def test_a_long_sentence_does_not_raise_the_floor_and_another_noise_does():
+    meter = Meter(1)
+    silence = np.zeros(256, np.float32)
+    levels = [0.001] * 250 + [0.1] * 280 + [0.001] * 20 + [0.01] * 400
+    floors = []
+    for index, level in enumerate(levels):
+        mic = block(level, index)
+        meter.update(mic, silence, mic[0], 0)
+        metrics = meter.snapshot(False, None, 0.0, None, 0, (False,))
+        floors.append(metrics.noise_floor_dbfs)
+    assert floors[529] == pytest.approx(-60.0, abs=1.0)
+    assert floors[-1] == pytest.approx(-40.0, abs=1.0)
+
+
+@pytest.mark.parametrize(("level_dbfs", "playing"), [(-57.0, True), (-63.0, False)])
+def test_the_loudspeaker_plays_from_60_db_below_full_scale_on(level_dbfs, playing):
+    meter = Meter(1)
+    for seed in range(50):
+        reference = block(10 ** (level_dbfs / 20), seed)[0]
+        meter.update(block(0.01, seed + 100), reference, block(0.001, seed + 200)[0], 0)
+    metrics = meter.snapshot(True, None, 0.0, None, 0, (False,))
+    assert metrics.echo_active == playing
+    assert (metrics.erle_db is not None) == playing
+
+
+def test_what_was_cancelled_is_of_the_microphone_in_use():
+    meter = Meter(2)
+    for seed in range(100):
+        mics = block(0.1, seed, rows=2)
+        mics[0] *= 0.01
+        meter.update(mics, block(0.1, seed + 1000)[0], 0.1 * mics[1], 1)
+    assert meter.erle_db == pytest.approx(20.0, abs=0.1)
+
+
+def test_a_talker_in_a_pause_of_the_loudspeaker_leaves_what_was_cancelled():
+    meter = Meter(1)
+    silence = np.zeros(256, np.float32)
+    for seed in range(100):
+        mic = block(0.1, seed)
+        meter.update(mic, block(0.01, seed + 1000)[0], 0.1 * mic[0], 0)
+    for _ in range(200):
+        meter.update(silence[None], silence, silence, 0)
+    assert not meter.echo_active
+    for seed in range(100):
+        mic = block(0.1, seed)
+        meter.update(mic, silence, mic[0], 0)
+    assert meter.erle_db == pytest.approx(20.0, abs=0.1)
+
+
 def test_digital_silence_is_finite():
     meter = Meter(1)
     zero = np.zeros((1, 256), np.float32)
@@ -90,6 +139,30 @@ def test_second_microphone_takes_over_from_a_clipping_first_one():
     used = [choice.update(mics) for _ in range(40)]
     assert used[-1] == 1
     assert choice.dead == (False, False)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_one_sample_in_twenty_at_full_scale_is_clipping(sign):
+    choice = MicrophoneChoice(2)
+    mics = block(0.1, rows=2)
+    mics[0, ::20] = sign
+    assert [choice.update(mics) for _ in range(40)][-1] == 1
+    seldom = MicrophoneChoice(2)
+    mics = block(0.1, rows=2)
+    mics[0, 7] = sign
+    assert {seldom.update(mics) for _ in range(200)} == {0}
+
+
+def test_a_loose_contact_of_the_first_microphone_does_not_switch_to_and_fro():
+    choice = MicrophoneChoice(2)
+    live = block(1e-3, rows=2)
+    stuck = live.copy()
+    stuck[0] = 0.0
+    for _ in range(20):
+        choice.update(stuck)
+    # Half a second of life between any two failures.
+    used = {choice.update(mics) for _ in range(4) for mics in [live] * 31 + [stuck] * 20}
+    assert used == {1}
 
 
 def test_first_microphone_stays_where_none_is_better():

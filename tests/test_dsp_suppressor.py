@@ -110,6 +110,44 @@ def test_residual_echo_goes():
     assert db(voice[late]) - db(residual[late]) < -8.0
 
 
+def test_what_is_left_of_an_echo_does_not_count_as_noise():
+    suppressor = Suppressor()
+    echo = noise(4.0, 3, 0.1)
+    residual = np.float32(0.1) * echo
+    for start in range(0, len(echo), HOP_SAMPLES):
+        part = slice(start, start + HOP_SAMPLES)
+        suppressor.process(residual[part], echo[part], True)
+    # White noise of that level has half of the window's length of its power in each bin.
+    assert db(residual) - 10 * np.log10(suppressor.noise.power.mean() / HOP_SAMPLES) > 8.0
+
+
+def test_an_echo_that_is_cancelled_less_well_is_suppressed_again():
+    echo = noise(10.0, 3, 0.1)
+    share = np.where(np.arange(len(echo)) < 3 * RATE_HZ, 0.03, 0.1).astype(np.float32)
+    residual = share * echo
+    voice = suppress(residual, echo, reduce_noise=False)
+    late = slice(9 * RATE_HZ, None)
+    assert db(voice[late]) - db(residual[late]) < -8.0
+
+
+def test_who_talks_against_an_echo_for_long_is_not_suppressed_with_it():
+    echo = noise(12.0, 3, 0.03)
+    talker = noise(12.0, 4, 0.1)
+    late = slice(11 * RATE_HZ, None)
+    for error in (talker, talker * (np.sin(np.arange(len(talker)) / 1500) > 0)):
+        voice = suppress(error, echo, reduce_noise=False)
+        assert db(voice[late]) - db(error[late]) > -3.0
+
+
+def test_a_short_word_over_an_echo_is_not_suppressed_with_it():
+    echo = noise(4.0, 3, 0.03)
+    word = np.zeros_like(echo)
+    word[3 * RATE_HZ : 3 * RATE_HZ + 8000] = noise(1.0, 4, 0.1)[:8000]
+    voice = suppress(np.float32(0.1) * echo + word, echo, reduce_noise=False)
+    during = slice(3 * RATE_HZ + 1000, 3 * RATE_HZ + 8000)
+    assert db(voice[during]) - db(word[during]) > -1.0
+
+
 def test_silence_and_reset():
     assert not suppress(np.zeros(64 * HOP_SAMPLES, np.float32)).any()
     suppressor = Suppressor()

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import soundfile as sf
 from model_fixture import tone_bursts, write_tone_package
 
 from benchmarks import precision
+from kwsd.config import default_config
 from kwsd.errors import AudioError, KwsdError, MissingFileError, OutputError, UsageError
 from kwsd.evaluate import command
 from kwsd.evaluate.scoring import Scorer, detections, sensitivity_config
@@ -272,6 +274,19 @@ def test_the_word_of_the_loudspeaker_is_judged_as_the_daemon_does(
         surest = track.undisputed(scorer.config.wake.rearm_fraction).max()
     assert [round(one.sample / RATE, 3) for one in found] == daemon
     assert (surest >= 0.7) == (not plays_the_word)
+
+
+def test_without_the_rule_a_score_is_never_the_loudspeakers(tone_model):
+    pcm = tone_bursts(2.5)
+    played = np.pad(tone_bursts(2.5, seed=1)[1600:], (0, 1600))
+    said = {}
+    for rule in (True, False):
+        config = default_config()
+        config = replace(config, wake=replace(config.wake, reference_rule=rule))
+        with closing(Scorer([load_package(tone_model)], config)) as scorer:
+            (track,) = scorer.score(pcm, played.astype(np.float32))
+        said[rule] = track.reference.max()
+    assert said[True] >= 0.7 and said[False] == 0.0
 
 
 def test_scores_are_those_of_a_replay(recording, tone_model, tmp_path, kwsd):

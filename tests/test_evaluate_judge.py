@@ -35,6 +35,8 @@ from kwsd.evaluate.surroundings import QUIET, Surroundings
 from kwsd.model.find import find_package
 from kwsd.model.package import Sensitivity, Timing, load_package
 from kwsd.model.stream import Score
+from kwsd.reference_watch import HOLD_SAMPLES
+from kwsd.runtime.select import EVALUATION_ORDER
 
 RATE = 16000
 STEP = 320
@@ -189,6 +191,13 @@ def test_reels_stand_in_rooms_of_their_own(selection):
     assert len(set(places)) > 3
 
 
+def test_recordings_of_one_job_are_not_put_into_the_same_surroundings(selection):
+    (part,) = parts_of(selection.positives[0].path)
+    bench = Bench(ToneScorer(), QUIET, 0)
+    (outcome,) = bench.run(Job(POSITIVE, 0, (part,) * 4, ("anna",) * 4))
+    assert len({heard.score for heard in outcome.heard}) == 4
+
+
 def test_what_wakes_before_the_word_is_not_the_word(tmp_path):
     """A faint tone, which wakes, and after it something loud without one: the supposed word."""
     time_s = np.arange(2 * RATE) / RATE
@@ -205,6 +214,37 @@ def test_what_wakes_before_the_word_is_not_the_word(tmp_path):
     sf.write(tmp_path / "t.wav", audio, RATE)
     (outcome,) = bench.run(Job(POSITIVE, 0, tuple(parts_of(tmp_path / "t.wav")), ("anna",)))
     assert "medium" in outcome.heard[0].woke
+
+
+class OfTheLoudspeaker(ToneScorer):
+    """As sure of the loudspeaker as of what the microphone hears."""
+
+    def _track(self, pcm, tone_hz):
+        track = super()._track(pcm, tone_hz)
+        return replace(track, reference=np.full_like(track.smoothed, track.smoothed.max()))
+
+
+def test_what_the_loudspeaker_says_is_neither_a_hit_nor_a_false_accept(selection):
+    bench = Bench(OfTheLoudspeaker(), QUIET, 0)
+    jobs, _ = plan(selection)
+    for job in jobs:
+        (outcome,) = bench.run(job)
+        assert [(heard.score, heard.rise, heard.woke) for heard in outcome.heard] == [
+            (0.0, (), frozenset())
+        ] * len(outcome.heard)
+        assert outcome.peaks == []
+        assert not any(outcome.wakes.values())
+
+
+def test_negatives_that_cannot_be_used_are_named(selection):
+    silent = selection.positives[-1].path
+    result = judge(Selection(selection.positives, (*selection.negatives, silent)))
+    assert len(result.skipped) == 2  # it is a positive as well
+    assert result.hours == pytest.approx(70 / 3600)
+    bench = Bench(ToneScorer(), QUIET, 0)
+    (outcome,) = bench.run(Job(NEGATIVE, 0, tuple(parts_of(silent)), ()))
+    assert outcome.negative_s == 0.0
+    assert "silent.wav is silent" in outcome.skipped[0]
 
 
 def test_latency_counts_from_the_end_of_the_sound(report):
@@ -334,8 +374,9 @@ def test_too_few_recordings_are_refused(selection):
         plan(short)
     # Silent ones are found only when they are read.
     silent = Selection((*selection.positives[:4], selection.positives[-1]), selection.negatives)
-    with pytest.raises(AudioError, match="4 usable positives"):
-        judge(silent)
+    for draws in (1, 3):
+        with pytest.raises(AudioError, match="4 usable positives"):
+            judge(silent, draws=draws)
 
 
 def test_a_positive_of_many_minutes_is_left_out(selection, tmp_path):
@@ -389,10 +430,31 @@ def test_blocks_of_the_evaluation_give_the_scores_of_those_of_the_daemon(monkeyp
     np.testing.assert_array_equal(ours.levels_dbfs, daemon.levels_dbfs)
 
 
+def test_what_the_loudspeaker_says_counts_from_when_it_is_said(monkeypatch):
+    """And for a second: the evaluation must not look further ahead than the daemon does."""
+    scorer = ToneScorer()
+    rng = np.random.default_rng(4)
+    pcm, played = 0.05 * rng.standard_normal((2, 3 * RATE)).astype(np.float32)
+    start = RATE + RATE // 2
+    played[:start] = 0.0
+    decision = decision_config(scorer.config, scorer.package)
+    tracks = []
+    for samples in (scoring.FEED_SAMPLES, BLOCK_SAMPLES):
+        monkeypatch.setattr(scoring, "FEED_SAMPLES", samples)
+        listener = Listener(FrameScores(), decision, reference=FrameScores())
+        tracks += run_chain(pcm, [listener], scorer.config, played)
+    ours, daemon = tracks
+    np.testing.assert_array_equal(ours.reference, daemon.reference)
+    said = ours.end_samples[ours.reference > 0.05]
+    assert start - BLOCK_SAMPLES <= said.min() < start + 1600
+    # The features, and with them the score, are soon used to the noise.
+    assert start + HOLD_SAMPLES <= said.max() < start + HOLD_SAMPLES + 1600
+
+
 @pytest.mark.parametrize("playing", [False, True])
 def test_scores_do_not_depend_on_who_listens_beside(playing):
     rng = np.random.default_rng(4)
-    pcm, played = 0.05 * rng.standard_normal((2, 4 * RATE)).astype(np.float32)
+    pcm, played = 0.05 * rng.standard_normal((2, 3 * RATE)).astype(np.float32)
     pcm[RATE:] += 0.3 * played[:-RATE]
     reference = played if playing else None
     packages = [load_package(find_package(name)) for name in ("computer", "jarvis")]
@@ -409,6 +471,18 @@ def test_scores_do_not_depend_on_who_listens_beside(playing):
         np.testing.assert_array_equal(ours.smoothed, theirs.smoothed)
         np.testing.assert_array_equal(ours.end_samples, theirs.end_samples)
     assert np.any(together[0].smoothed != together[1].smoothed)
+
+
+def test_figures_come_from_the_same_runtime_on_every_board(monkeypatch):
+    asked = []
+
+    def opened(package, order=()):
+        asked.append(order)
+        return SimpleNamespace(close=lambda: None), None
+
+    monkeypatch.setattr(scoring, "open_session", opened)
+    Scorer([ToneScorer().package]).close()
+    assert asked == [EVALUATION_ORDER]
 
 
 def test_detections_follow_threshold_level_gate_and_refractory():
@@ -440,4 +514,6 @@ def test_a_sensitivity_is_not_changed_by_the_configuration():
     scorer = ToneScorer()
     own = {"tone": KeywordSettings(threshold=0.11)}
     config = replace(scorer.config, keywords=own)
+    assert sensitivity_config(config, scorer.package, "low").threshold == 0.9
+    config = replace(scorer.config, wake=replace(scorer.config.wake, threshold=0.11))
     assert sensitivity_config(config, scorer.package, "low").threshold == 0.9

@@ -18,7 +18,13 @@ from kwsd.evaluate.recording import (
 )
 from kwsd.evaluate.rooms import Room
 from kwsd.evaluate.selection import read_index, select
-from kwsd.evaluate.stage import FLOOR_DBFS, stage_reel, stage_utterance, wind_reels
+from kwsd.evaluate.stage import (
+    FLOOR_DBFS,
+    LOUDEST_FLOOR_DBFS,
+    stage_reel,
+    stage_utterance,
+    wind_reels,
+)
 from kwsd.evaluate.surroundings import LEAD_S, QUIET, Surroundings
 
 RATE = 16000
@@ -225,11 +231,49 @@ def test_noise_without_sound_is_said(tmp_path):
         pool.draw(RATE, np.random.default_rng(0))
 
 
+def test_a_short_noise_goes_round_and_does_not_stop(tmp_path):
+    pool = NoisePool([write(tmp_path / "n.wav", word())], 10.0)
+    drawn = pool.draw(4 * RATE, np.random.default_rng(1))
+    once = round(1.5 * RATE)
+    np.testing.assert_array_equal(drawn[once:], drawn[:-once])
+
+
+def test_a_stretch_without_sound_is_drawn_again(tmp_path):
+    audio = word(before_s=2.0, word_s=2.0, after_s=0.5, floor=0.0)
+    pool = NoisePool([write(tmp_path / "n.wav", audio)], 10.0)
+    for seed in range(20):
+        assert loudest_energy(pool.draw(RATE // 2, np.random.default_rng(seed))) > 0
+
+
+class Given(NoisePool):
+    """Noise that is not drawn."""
+
+    def __init__(self, noise, snr_db):
+        super().__init__([], snr_db)
+        self._noise = noise.astype(np.float32)
+
+    def draw(self, samples, rng):
+        return self._noise[:samples]
+
+
+@pytest.mark.parametrize("under", [0.01, 0.0])
+def test_the_ratio_is_that_of_the_noise_under_the_recording(under):
+    """Louder noise beside it counts for nothing, unless there is none under it."""
+    speech = word(seed=1).astype(np.float32)
+    noise = word(1.0, 0.1, 3.5, level=0.5, floor=under, seed=2)
+    covered = Given(noise, 10.0).cover(speech, 2 * RATE, RATE, np.random.default_rng(0))
+    loudest = covered[2 * RATE : 2 * RATE + len(speech)] if under else covered
+    ratio = loudest_energy(speech) / loudest_energy(loudest)
+    assert len(covered) == len(speech) + 3 * RATE
+    assert 10 * np.log10(ratio) == pytest.approx(10.0, abs=0.1)
+
+
 def test_noise_that_cannot_be_read_is_passed_over(tmp_path):
     good = write(tmp_path / "n.wav", word())
     bad = tmp_path / "bad.wav"
     bad.write_bytes(b"nothing")
-    assert usable_noise([bad, good]) == [good]
+    short = write(tmp_path / "short.wav", word()[: RATE // 10])
+    assert usable_noise([bad, short, good]) == [good]
     with pytest.raises(AudioError, match="none of the 1 noise"):
         usable_noise([bad])
 
@@ -256,6 +300,54 @@ def test_a_reel_counts_recordings_and_knows_where_they_are(tmp_path):
     assert part == parts[2]
     assert time_s == pytest.approx(1.0)
     assert reel.place(0)[0] == parts[0]
+
+
+def test_a_place_in_a_later_part_is_one_in_the_file(tmp_path):
+    parts = parts_of(write(tmp_path / "long.wav", word(before_s=3.0)), longest_s=2.0)
+    reel = stage_reel(parts, QUIET, np.random.default_rng(0))
+    assert reel.place(reel.starts[1] + RATE // 2) == (parts[1], pytest.approx(2.5))
+    # A score that rises in the pause behind it was raised by its end.
+    pause = reel.starts[0] + round(parts[0].seconds * RATE) + 800
+    assert reel.place(pause) == (parts[0], pytest.approx(2.0))
+
+
+def level_dbfs(pcm):
+    return 10 * np.log10(np.mean(np.asarray(pcm, np.float64) ** 2))
+
+
+def test_a_reel_has_no_digital_silence(tmp_path):
+    audio = word()
+    audio[:4000] = 0.0
+    part = only_part(write(tmp_path / "w.wav", audio))
+    reel = stage_reel([part], QUIET, np.random.default_rng(0))
+    assert level_dbfs(reel.pcm[reel.starts[0] :][:3000]) == pytest.approx(FLOOR_DBFS, abs=0.5)
+
+
+def test_the_room_before_a_recording_without_a_pause_is_no_louder_than_rooms_are(tmp_path):
+    part = only_part(write(tmp_path / "w.wav", word(floor=0.3)))
+    staged = stage_utterance(part, QUIET, np.random.default_rng(0))
+    assert level_dbfs(staged.pcm[:RATE]) == pytest.approx(LOUDEST_FLOOR_DBFS, abs=0.5)
+
+
+def test_room_around_recordings_is_as_long_as_stated(tmp_path):
+    part = only_part(write(tmp_path / "w.wav", word()))
+    staged = stage_utterance(part, QUIET, np.random.default_rng(0))
+    assert len(staged.pcm) == (LEAD_S + 1.5 + 1.0) * RATE
+    reel = stage_reel([part] * 3, QUIET, np.random.default_rng(0))
+    assert [start / RATE for start in reel.starts] == [LEAD_S, LEAD_S + 2.0, LEAD_S + 4.0]
+
+
+def test_noise_lies_under_a_whole_utterance_at_its_ratio(tmp_path):
+    part = only_part(write(tmp_path / "w.wav", word()))
+    noise = NoisePool([write(tmp_path / "n.wav", word(level=0.2, floor=0.2))], 10.0)
+    clean, noisy = (
+        stage_utterance(part, where, np.random.default_rng(0)).pcm
+        for where in (QUIET, Surroundings(noise))
+    )
+    added = noisy - clean
+    assert min(np.std(added[:RATE]), np.std(added[-RATE:])) > 0.01
+    ratio = loudest_energy(clean) / loudest_energy(added)
+    assert 10 * np.log10(ratio) == pytest.approx(10.0, abs=2.0)
 
 
 def test_noise_lies_under_a_whole_reel(tmp_path):
@@ -369,6 +461,22 @@ def test_far_recordings_are_longer_and_as_loud(tmp_path):
     assert wet.reference is None
 
 
+def test_a_room_that_takes_most_of_a_sound_makes_it_no_quieter():
+    tone = np.sin(2 * np.pi * 900 * np.arange(RATE) / RATE).astype(np.float32)
+    twice = np.zeros(9, np.float32)
+    twice[[0, 8]] = np.sqrt(0.5)
+    wet = Surroundings(far=True).hear(tone, Room(twice, twice))
+    assert np.sum(wet**2) == pytest.approx(np.sum(tone**2), rel=1e-3)
+
+
+def test_hours_count_recordings_and_not_their_reverberation(tmp_path):
+    part = only_part(write(tmp_path / "w.wav", word()))
+    far = Surroundings(rooms=rooms(), far=True)
+    dry, wet = (stage_reel([part] * 3, where, np.random.default_rng(0)) for where in (QUIET, far))
+    assert wet.seconds == dry.seconds == pytest.approx(4.5)
+    assert len(wet.pcm) == len(dry.pcm) + 3 * 6400
+
+
 def test_playback_comes_with_its_reference_at_the_stated_ratio(tmp_path):
     path = write(tmp_path / "w.wav", word())
     music = NoisePool([write(tmp_path / "n.wav", word(level=0.2, floor=0.2))], -15.0)
@@ -377,8 +485,45 @@ def test_playback_comes_with_its_reference_at_the_stated_ratio(tmp_path):
     played = stage_utterance(only_part(path), where, np.random.default_rng(0))
     assert played.reference is not None and played.reference.shape == played.pcm.shape
     assert played.onset_sample - dry.onset_sample == 6.5 * RATE
+    # The talker is not put into the room as well.
+    assert len(played.pcm) - len(dry.pcm) == 6.5 * RATE
     assert np.abs(played.pcm).max() <= 0.9 + 1e-6
     # What is heard is the reference, a little later.
     mic = played.pcm[: 7 * RATE]
     lags = np.fft.irfft(np.fft.rfft(mic, 1 << 18) * np.conj(np.fft.rfft(played.reference, 1 << 18)))
     assert 10 <= int(np.argmax(np.abs(lags[:2000]))) < 10 + 960
+
+
+def playing(noise, ser_db, seed=0):
+    """A stream with playback in it, the echo in it, and the reference."""
+    pcm = word(before_s=2.0, level=0.1).astype(np.float32)
+    where = Surroundings(rooms=rooms(), playback=Given(noise, ser_db))
+    mixed, reference = where.play(pcm, rooms()[0], np.random.default_rng(seed))
+    return pcm, mixed - pcm, reference
+
+
+def test_playback_has_its_level_and_the_echo_its_ratio():
+    pcm, echo, reference = playing(word(3.0, level=0.2, floor=0.02), 15.0)
+    assert level_dbfs(reference) == pytest.approx(-20.0, abs=0.1)
+    ratio = loudest_energy(pcm) / loudest_energy(echo)
+    assert 10 * np.log10(ratio) == pytest.approx(15.0, abs=0.1)
+
+
+def test_playback_with_rare_peaks_stays_within_range():
+    clicks = np.zeros(4 * RATE)
+    clicks[::4000] = 0.5
+    _, _, reference = playing(clicks, 20.0)
+    assert np.abs(reference).max() == pytest.approx(0.99)
+
+
+def test_a_loudspeaker_distorts_and_is_late_by_up_to_60_ms():
+    tone = 0.1 * np.sin(2 * np.pi * 500 * np.arange(4 * RATE) / RATE)
+    lags = []
+    for seed in range(8):
+        _, echo, reference = playing(tone, 0.0, seed)
+        lags.append(int(np.flatnonzero(np.abs(echo) > 1e-4)[0]))
+        inside = slice(RATE, 2 * RATE)
+        lines = np.abs(np.fft.rfft(echo[inside])) / np.abs(np.fft.rfft(echo[inside])).max()
+        assert lines[1500] > 0.02  # the third harmonic, of whole periods in a second
+        assert np.abs(np.fft.rfft(reference[inside]))[1500] < 1.0
+    assert 10 <= min(lags) < max(lags) - 200 and max(lags) < 10 + 960

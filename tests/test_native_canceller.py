@@ -11,6 +11,7 @@ import pytest
 from test_dsp_delay import heard, played
 from test_dsp_kalman import noise, room, through
 
+from kwsd.dsp.alignment import ReferenceAlignment
 from kwsd.dsp.companions import Companions
 from kwsd.dsp.delay import DelayLine, DelayTracker
 from kwsd.dsp.drift import RUN_ON_BLOCKS, DriftCorrector
@@ -106,6 +107,66 @@ def test_a_reference_that_comes_behind_its_echo_is_still_found():
         native.call("rebase", later, 0)
         twin.rebase(later, 0)
         assert native.call("delay", result=ctypes.c_int) == twin.delay_samples == delay
+
+
+class AlignmentConfig(ctypes.Structure):
+    """``kws_alignment_config`` of a reference alone."""
+
+    _fields_ = [
+        ("delay_search_ms", ctypes.c_int32),
+        ("drift", ctypes.c_int32),
+        ("channels", ctypes.c_int32),
+        ("partitions", ctypes.c_int32 * 3),
+    ]
+
+
+class PathMoves(ctypes.Structure):
+    """``kws_path_moves``."""
+
+    _fields_ = [(name, ctypes.c_int32) for name in ("clock", "forget", "delay")]
+
+
+def test_alignment_of_an_echo_that_comes_late_goes_and_comes_elsewhere():
+    """Moves and reference are equal; what is cancelled with them is so within the tolerance."""
+    config, counts = AlignmentConfig(500, 0, 1, (20, 0, 0)), np.array([20], np.int32)
+    native, twin = (
+        Stage("kws_alignment", ctypes.byref(config)),
+        ReferenceAlignment(500, False, [20]),
+    )
+    native_filter, twin_filter = Stage("kws_kalman", 1, pointer(counts)), KalmanCanceller([20])
+    spectra = native.call("spectra", result=ctypes.c_void_p)
+    reference = played(4.0)
+    silence = np.zeros(8000, np.float32)
+    echoes = [played(4.0, seed=5), heard(reference, 250), silence, heard(reference, 60)]
+    forgotten: list[int] = []
+    for mic in echoes:
+        if mic is silence:
+            native.call("restart")
+            twin.restart()
+        if len(forgotten) == 3:
+            native.call("reset")
+            twin.reset()
+        forgotten.append(0)
+        for start in range(0, len(mic) - HOP_SAMPLES, HOP_SAMPLES):
+            part = slice(start, start + HOP_SAMPLES)
+            x, d = (s[part].copy() for s in (silence if mic is silence else reference, mic))
+            moves = PathMoves()
+            given = native.call(
+                "push",
+                *(pointer(d), pointer(x), ctypes.c_float(5.0), ctypes.byref(moves)),
+                result=ctypes.POINTER(ctypes.c_float),
+            )
+            aligned, expected = twin.push(d, x, 5.0)
+            assert (moves.clock, moves.forget, moves.delay) == expected
+            assert np.array_equal(np.ctypeslib.as_array(given, (HOP_SAMPLES,)), aligned)
+            forgotten[-1] += moves.forget
+            out = np.zeros((2, HOP_SAMPLES), np.float32)
+            rows = pointer(out[0]), pointer(out[1])
+            native_filter.call("process", ctypes.c_void_p(spectra), pointer(d), 1, *rows)
+            error, _ = twin_filter.process(d, twin.spectra)
+            assert np.abs(out[0] - error).max() < 10 * TOLERANCE
+    # Late, it is of another path; behind a reset it is the first one.
+    assert [count > 0 for count in forgotten] == [False, True, False, False]
 
 
 def test_delay_line():

@@ -93,6 +93,20 @@ def test_percentile_clips_outliers():
     assert calibrate(net, [signal], percentile=99.9)["features"].scale < 0.05
 
 
+def test_steps_are_kept_for_what_may_be_the_word(signals):
+    net = random_net()
+    unsure = replace(net, head_bias=net.head_bias - 40.0)
+    logit = calibrate(unsure, signals)["logit"]
+    assert logit.scale * (-128 - logit.zero_point) == pytest.approx(-6.0, abs=0.05)
+
+
+def test_the_probability_has_the_steps_that_logistic_gives(network):
+    session = LiteRtSession(network, "network")
+    spec = next(t for t in session.outputs if t.name == "prob")
+    assert (spec.scale, spec.zero_point) == (1 / 256, -128)
+    session.close()
+
+
 @pytest.mark.parametrize("size", [{"stem_frames": 2}, {"kernels": (5, 1)}])
 def test_a_layer_without_memory_is_refused(signals, size):
     net = random_net(**size)
@@ -179,6 +193,22 @@ def test_states_go_round_unchanged(network):
             other = outputs[spec.name.removesuffix("_in") + "_out"]
             assert (spec.shape, spec.dtype) == (other.shape, other.dtype)
             assert (spec.scale, spec.zero_point) == (other.scale, other.zero_point)
+    session.close()
+
+
+@pytest.mark.parametrize("precision", ["int8", "mixed"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_written_network_scores_as_the_float_one(signals, seed, precision):
+    net = random_net(seed)
+    ranges = calibrate(net, signals, percentile=100.0)
+    session = LiteRtSession(write_tflite(net, ranges, precision), "network")
+    spec = next(t for t in session.outputs if t.name == "prob")
+    for signal in signals:
+        steps = _run(session, state_pairs(session.inputs), signal)
+        stored = np.array([step["prob"].item() for step in steps])
+        expected = 1.0 / (1.0 + np.exp(-forward(net, signal)["logit"][:, 0]))
+        wrong = np.abs((stored - spec.zero_point) * spec.scale - expected)
+        assert wrong.mean() < 0.004 and wrong.max() < 0.015
     session.close()
 
 

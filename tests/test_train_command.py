@@ -131,6 +131,22 @@ def test_a_file_trains_or_judges_and_is_one_thing(
         gather(asked("computer", "--data", data, option, data / folder), lambda line: None)
 
 
+def test_a_sound_does_not_train_as_speech_too(data: Path) -> None:
+    both = ["--negatives", data / "wake" / "train", "--noise", data / "wake" / "train"]
+    with pytest.raises(UsageError, match=r"is speech \(--negatives .*\) and noise \(--noise"):
+        gather(asked("hey lantern", *both), lambda line: None)
+
+
+def test_a_recording_does_not_say_two_phrases(data: Path) -> None:
+    own = data.parent / "own"
+    own.mkdir()
+    (own / "a.wav").symlink_to(data / "wake" / "train" / "computer.wav")
+    options = ["--data", data, "--positives", own]
+    with pytest.raises(UsageError, match=r"is 'computer' \(--data .*\) and 'jarvis' \(--pos"):
+        gather(asked("jarvis", "computer", *options), lambda line: None)
+    gather(asked("computer", "jarvis", *options), lambda line: None)
+
+
 def test_a_folder_does_not_train_and_judge(data: Path) -> None:
     both = ["--negatives", data / "wake", "--dev-negatives", data / "wake"]
     with pytest.raises(UsageError, match="keep the parts in two folders"):

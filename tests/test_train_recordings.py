@@ -223,6 +223,17 @@ def test_a_folder_inside_a_data_folder_has_its_licences_there(tmp_path: Path) ->
     assert (rain.licence, rain.seconds) == ("CC BY 3.0", 5.0)
 
 
+def test_the_nearest_index_tells_the_licence(tmp_path: Path) -> None:
+    inner = tmp_path / "games"
+    inner.mkdir()
+    for name in ("a.wav", "b.wav"):
+        (inner / name).touch()
+    (tmp_path / "index.csv").write_text("path,licence\ngames/a.wav,CC0\ngames/b.wav,CC0\n")
+    (inner / "index.csv").write_text("path,licence\na.wav,GPL-2.0\n")
+    (found,) = plain_folder(inner, "noise", trains=True)
+    assert (found.path.name, found.licence) == ("b.wav", "CC0")
+
+
 def test_an_index_that_names_nothing_of_its_folder_is_warned_of(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(8000), 16_000)
     write_index(tmp_path, ("b.wav", "set", "", "", "train", "CC0", "1.0"))
