@@ -35,10 +35,10 @@ from kwsd.dsp.dc_blocker import DcBlocker
 from kwsd.dsp.delay import DelayLine, DelayTracker
 from kwsd.dsp.frontend import FrontEnd
 from kwsd.dsp.frontend_config import FrontEndConfig
+from kwsd.dsp.hop_fifo import HopFifo
 from kwsd.dsp.kalman import HOP_SAMPLES, KalmanCanceller, ReferenceSpectra
 from kwsd.dsp.metrics import Meter
 from kwsd.dsp.microphone_choice import MicrophoneChoice
-from kwsd.dsp.reblock import Reblock
 from kwsd.dsp.suppressor import Suppressor
 
 FloatArray = NDArray[np.float32]
@@ -82,8 +82,8 @@ def stages(audio: FloatArray) -> dict[str, Callable[[], None]]:
         for block in blocks:
             function(block)
 
-    def reblock() -> None:
-        fifo = Reblock(3, HOP_SAMPLES)
+    def hop_fifo() -> None:
+        fifo = HopFifo(3, HOP_SAMPLES)
         for start in range(0, audio.shape[1], BLOCK_SAMPLES):
             fifo.push(audio[:, start : start + BLOCK_SAMPLES])
 
@@ -129,7 +129,7 @@ def stages(audio: FloatArray) -> dict[str, Callable[[], None]]:
         "front end, all": lambda: front_end(audio, FrontEndConfig()),
         "front end, detector branch only": lambda: front_end(audio, plain),
         "front end, without companions": lambda: front_end(audio, FrontEndConfig(), False),
-        "  re-blocking": reblock,
+        "  re-blocking": hop_fifo,
         "  DC blocker, 3 channels": dc_blocker,
         "  companions of the reference": companions,
         "  delay tracker and line": delay,
