@@ -68,6 +68,8 @@ def test_growth_counts_from_what_is_usual() -> None:
     guard.settle()
     assert [grown_mb(mb) for mb in (60 + 2 * limit_mb, 80, 80 + limit_mb)] == [0, 0, 0]
     assert grown_mb(81 + limit_mb) == limit_mb + 1
+    # Where it cannot be read nothing has grown, then and later.
+    assert [grown_mb(0), grown_mb(80)] == [0, 0]
     assert 10 * MB < resident_bytes() < 4096 * MB
 
 

@@ -21,9 +21,12 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def resident_bytes() -> int:
-    """Memory of this process."""
-    with open("/proc/self/statm", "rb") as table:
-        return int(table.read().split()[1]) * _PAGE_BYTES
+    """Memory of this process; 0 where that cannot be read, as without a free file."""
+    try:
+        with open("/proc/self/statm", "rb") as table:
+            return int(table.read().split()[1]) * _PAGE_BYTES
+    except OSError:
+        return 0
 
 
 def give_back() -> None:
@@ -60,6 +63,8 @@ class MemoryGuard:
         Some microseconds: to be asked in every pass of the service's loop.
         """
         resident = self._resident()
+        if not resident:
+            return 0
         # What the start needed for a moment is not usual.
         self._usual = min(self._usual, resident)
         growth = resident - self._usual

@@ -312,7 +312,7 @@ class Service:
         if self._control is not None and self._memory.growth_bytes():
             self._control.drop_connections()
             give_back()
-        self._memory.settle()
+            self._memory.settle()
 
     def _process(self, block: Block) -> None:
         now = self.now
