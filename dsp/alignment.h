@@ -8,8 +8,6 @@
 
 #include "kalman.h"
 
-#define KWS_SAMPLES_PER_MS 16
-
 typedef struct kws_alignment kws_alignment;
 
 typedef struct {

@@ -14,13 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kwsd.dsp.companions import Companions
-from kwsd.dsp.delay import EARLIEST_SAMPLES, MARGIN_SAMPLES, DelayLine, DelayTracker
+from kwsd.dsp.delay import (
+    EARLIEST_SAMPLES,
+    MARGIN_SAMPLES,
+    SAMPLES_PER_MS,
+    DelayLine,
+    DelayTracker,
+)
 from kwsd.dsp.drift import LOOKAHEAD_SAMPLES, DriftCorrector, DriftEstimator
 from kwsd.dsp.kalman import HOP_SAMPLES, KalmanCanceller, ReferenceSpectra
 
 FloatArray = NDArray[np.float32]
-
-SAMPLES_PER_MS = 16
 
 ANOTHER_PATH_SAMPLES = 256
 """A delay that jumps further is that of another echo path."""

@@ -8,9 +8,8 @@
 #include "vector.h"
 
 /* Constants as in delay.py. */
-#define SAMPLES_PER_MS 16
 #define WINDOW 8192 /* samples at half the rate */
-#define LONGEST_SEARCH_MS (WINDOW / SAMPLES_PER_MS)
+#define LONGEST_SEARCH_MS (WINDOW / KWS_SAMPLES_PER_MS)
 #define UPDATE_BLOCKS 16
 #define MARGIN_SAMPLES KWS_DELAY_MARGIN
 #define USABLE_SAMPLES 1600
@@ -57,7 +56,7 @@ void kws_delay_tracker_init(void *memory, int32_t search_ms) {
     kws_block block = kws_block_of(memory);
     kws_delay_tracker *tracker = kws_block_take(&block, sizeof *tracker);
     tracker->search = (search_ms < LONGEST_SEARCH_MS ? search_ms : LONGEST_SEARCH_MS) *
-                      (SAMPLES_PER_MS / 2);
+                      (KWS_SAMPLES_PER_MS / 2);
     tracker->fft = kws_block_take(&block, kws_fft_size(WINDOW));
     kws_fft_init(tracker->fft, WINDOW);
     float **window[] = {&tracker->mic, &tracker->reference, &tracker->time};

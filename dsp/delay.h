@@ -7,6 +7,8 @@
 
 #include "vector.h"
 
+#define KWS_SAMPLES_PER_MS 16
+
 /* Samples by which the main peak stays behind the start of the filter. */
 #define KWS_DELAY_MARGIN 192
 

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kwsd.block import LARGEST_SAMPLE, Block
-from kwsd.dsp.alignment import SAMPLES_PER_MS, ReferenceAlignment
+from kwsd.dsp.alignment import ReferenceAlignment
 from kwsd.dsp.channel_rows import join_channels
 from kwsd.dsp.companions import COMPANIONS
 from kwsd.dsp.companions import PARTITIONS as COMPANION_PARTITIONS
 from kwsd.dsp.dc_blocker import DcBlocker
+from kwsd.dsp.delay import SAMPLES_PER_MS
 from kwsd.dsp.direction import DirectionFinder
 from kwsd.dsp.frontend_config import FrontEndConfig
 from kwsd.dsp.frontend_frame import FrontEndFrame, branch_delays
