@@ -116,6 +116,14 @@ def subscriber(context: zmq.Context[Any], endpoint: str) -> zmq.Socket[Any]:
     return channel
 
 
+def serve_until_heard(client: zmq.Socket[Any], server: BusSink | ControlServer) -> None:
+    """Until a message is there; a client subscribes again when it waits for one."""
+    deadline_s = time.monotonic() + 10.0
+    while not client.poll(20):
+        assert time.monotonic() < deadline_s
+        server.serve()
+
+
 def test_clients_come_back_by_themselves(tmp_path: Path) -> None:
     context: zmq.Context[Any] = zmq.Context()
     bus = BusSink(f"ipc://{tmp_path}/e")
@@ -123,11 +131,7 @@ def test_clients_come_back_by_themselves(tmp_path: Path) -> None:
     client = subscriber(context, bus.endpoint)
     try:
         for _ in range(3):
-            deadline_s = time.monotonic() + 10.0
-            # A client subscribes again when it waits for a message.
-            while not client.poll(20):
-                assert time.monotonic() < deadline_s
-                bus.serve()
+            serve_until_heard(client, bus)
             assert json.loads(client.recv_multipart()[1])["state"] == "running"
             bus.drop_connections()
             assert (tmp_path / "e").is_socket()
@@ -155,10 +159,7 @@ def test_the_encrypted_endpoint_comes_back_with_its_clients(tmp_path: Path) -> N
     client.connect(endpoint)
     try:
         for _ in range(2):
-            deadline_s = time.monotonic() + 10.0
-            while not client.poll(20):
-                assert time.monotonic() < deadline_s
-                bus.serve()
+            serve_until_heard(client, bus)
             client.recv_multipart()
             bus.drop_connections()
     finally:
@@ -176,10 +177,7 @@ def test_the_control_socket_answers_again(tmp_path: Path) -> None:
         client.connect(server.endpoint)
         client.send(b'{"command": "status"}')
         assert client.poll(0) == 0
-        deadline_s = time.monotonic() + 10.0
-        while not client.poll(20):
-            assert time.monotonic() < deadline_s
-            server.serve()
+        serve_until_heard(client, server)
         assert json.loads(client.recv())["result"] == "well"
         client.close(0)
         context.term()

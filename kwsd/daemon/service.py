@@ -126,7 +126,7 @@ class Service:
         self._beat = Beat(clock)
         self._losses = Losses(clock)
         self._memory = MemoryGuard()
-        self._memory_said_s: float | None = None
+        self._memory_said_s = float("-inf")
 
     def run(self) -> None:
         """Work until asked to stop.
@@ -297,7 +297,7 @@ class Service:
         if not growth:
             return
         now_s = self._clock()
-        if self._memory_said_s is None or now_s - self._memory_said_s >= MEMORY_SAID_EVERY_S:
+        if now_s - self._memory_said_s >= MEMORY_SAID_EVERY_S:
             self._memory_said_s = now_s
             log.warning(
                 "memory has grown by %d MB: connections are closed, subscribers connect again by "
